@@ -1,0 +1,177 @@
+"""Settings: what the operator decided, read once from the environment."""
+
+import re
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from functools import cached_property
+from hashlib import sha256
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from keito_mcp import paths
+
+DEFAULT_API_URL = "https://api.keito.ai"
+LATEST_TIMEZONE = timedelta(hours=14)
+"""UTC+14, where a day begins first: a date later than today's there lies in everyone's future."""
+
+_PRINTABLE_ASCII = re.compile(r"[\x21-\x7e]+")
+_IDENTITY_LIMIT = 200
+
+
+class SettingsError(Exception):
+    """A setting can't be used; the text names its variable and what is wrong, never a secret."""
+
+
+def _stripped(value: object) -> object:
+    return value.strip() if isinstance(value, str) else value
+
+
+def _base_url(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError(f"must be an address such as {DEFAULT_API_URL}")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ValueError("must be a plain address, without a user, a password, a query or a fragment")
+    if parts.scheme == "http" and not _is_loopback(parts.hostname):
+        raise ValueError("must be https, because the key travels with each call (http is for loopback addresses)")
+    return value.rstrip("/").removesuffix("/v1")
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _printable(value: str) -> str:
+    if len(value) > _IDENTITY_LIMIT or not value.isprintable():
+        raise ValueError(f"must be printable text of at most {_IDENTITY_LIMIT} characters")
+    return value
+
+
+Text = Annotated[str, BeforeValidator(_stripped), Field(min_length=1)]
+IdentityText = Annotated[Text, AfterValidator(_printable)]
+
+
+class Settings(BaseSettings):
+    """The environment's `KEITO_*` variables; an empty one counts as unset.
+
+    The first three names are those of Keito's own command line and SDKs.
+    """
+
+    model_config = SettingsConfigDict(env_prefix="KEITO_", env_ignore_empty=True, extra="ignore", frozen=True)
+
+    api_key: Annotated[SecretStr | None, Field(description="Your Keito API key (Settings → API in Keito).")] = None
+    api_url: Annotated[
+        Annotated[str, BeforeValidator(_stripped), AfterValidator(_base_url)],
+        Field(description="Keito's address; https, or http on a loopback address."),
+    ] = DEFAULT_API_URL
+    account_id: Annotated[
+        Text | None,
+        Field(description="Your Keito account (company) id; keeps the journal together when a key is rotated."),
+    ] = None
+    project_id: Annotated[Text | None, Field(description="Project for work that names none.")] = None
+    task_id: Annotated[Text | None, Field(description="Task for work that names none.")] = None
+    agent_id: Annotated[IdentityText | None, Field(description="Who the agent is; else `<agent_type>@<hostname>`.")] = (
+        None
+    )
+    agent_type: Annotated[
+        IdentityText | None,
+        Field(description="The host's kind; else read from the client, such as `claude-code`."),
+    ] = None
+    session_id: Annotated[
+        IdentityText | None,
+        Field(description="The session; else the host's, else one made per server process."),
+    ] = None
+    model: Annotated[
+        IdentityText | None, Field(description="The model, where the operator knows it; never guessed.")
+    ] = None
+    timezone: Annotated[
+        Text | None, Field(description="IANA time zone that decides the day of an entry; else the machine's.")
+    ] = None
+    state_dir: Annotated[
+        Path | None, Field(description="Folder of the journal; else the platform's per-user state folder.")
+    ] = None
+    log_level: Annotated[
+        Literal["DEBUG", "INFO", "WARNING", "ERROR"], Field(description="How much goes to stderr.")
+    ] = "WARNING"
+
+    @field_validator("api_key", mode="after")
+    @classmethod
+    def _fits_in_a_header(cls, key: SecretStr | None) -> SecretStr | None:
+        if key is None:
+            return None
+        text = key.get_secret_value().strip()
+        if not _PRINTABLE_ASCII.fullmatch(text):
+            raise ValueError("holds a space, a line break or another character that no key has; copy it again")
+        return SecretStr(text)
+
+    @field_validator("timezone", mode="after")
+    @classmethod
+    def _exists(cls, name: str | None) -> str | None:
+        if name is not None:
+            try:
+                ZoneInfo(name)
+            except (OSError, ValueError) as error:
+                raise ValueError("is not a time zone; write it like Europe/Berlin") from error
+        return name
+
+    @classmethod
+    def load(cls) -> Self:
+        """The settings that the environment gives.
+
+        Raises:
+            SettingsError: One or more settings can't be used; the text names each and says why.
+        """
+        try:
+            return cls()
+        except ValidationError as error:
+            raise SettingsError(_sentence(error)) from None
+
+    @cached_property
+    def account(self) -> str:
+        """Whose entries these are: a hash of the address and the account id, or of the address and the key."""
+        key = self.api_key.get_secret_value() if self.api_key else ""
+        owner = f"account {self.account_id}" if self.account_id else f"key {key}"
+        return sha256(f"{self.api_url}\n{owner}".encode()).hexdigest()[:24]
+
+    @property
+    def folder(self) -> Path:
+        """The state folder: `KEITO_STATE_DIR`, else the platform's."""
+        return self.state_dir.expanduser() if self.state_dir else paths.state_dir({})
+
+    def day(self, moment: datetime) -> date:
+        """The day that a moment falls on in the user's time zone."""
+        return moment.astimezone(self.zone).date()
+
+    @property
+    def zone(self) -> tzinfo | None:
+        """The user's time zone; None is the machine's own."""
+        return ZoneInfo(self.timezone) if self.timezone else None
+
+
+def latest_day(moment: datetime) -> date:
+    """The last date that is today anywhere on Earth (UTC+14)."""
+    return (moment.astimezone(UTC) + LATEST_TIMEZONE).date()
+
+
+def variable(field: str) -> str:
+    """The environment variable of a field of `Settings`."""
+    return f"KEITO_{field.upper()}"
+
+
+def _sentence(error: ValidationError) -> str:
+    problems = []
+    for detail in error.errors(include_url=False, include_input=False, include_context=True):
+        name = variable(str(detail["loc"][0])) if detail["loc"] else "KEITO_*"
+        reason = str(detail.get("ctx", {}).get("error", detail["msg"]))
+        problems.append(f"{name} {reason[:1].lower()}{reason[1:]}")
+    return "; ".join(problems)

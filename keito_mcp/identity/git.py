@@ -1,0 +1,86 @@
+"""Which repository, branch and revision the work is in, as git itself tells it."""
+
+import re
+import subprocess
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import anyio
+
+_PATIENCE = 1.0
+"""Seconds that git may take; facts are worth no more."""
+
+_SCP_ADDRESS = re.compile(r"(?:[^@/\\]+@)?[^:/\\]{2,}:(?!//)([^\\]+)")
+
+
+class Repository:
+    """The git facts of a folder, read again only when HEAD or its log changed."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._git_dir: Path | None = None
+        self._stamp: tuple[int, ...] | None = None
+        self._facts: dict[str, str] = {}
+
+    async def facts(self) -> dict[str, str]:
+        """`repository`, `git_branch` and `git_rev`, each where it is known; none outside of a repository."""
+        stamp = await anyio.to_thread.run_sync(self._read_stamp)
+        if stamp is None or stamp != self._stamp:
+            self._facts = await self._ask()
+            self._stamp = stamp or await anyio.to_thread.run_sync(self._read_stamp)
+        return self._facts
+
+    def _read_stamp(self) -> tuple[int, ...] | None:
+        if self._git_dir is None:
+            return None
+        try:
+            return tuple((self._git_dir / name).stat().st_mtime_ns for name in ("HEAD", "logs/HEAD"))
+        except OSError:
+            return None
+
+    async def _ask(self) -> dict[str, str]:
+        """One call for what git knows of HEAD, one for the address that names the repository."""
+        place = await self._git("rev-parse", "--absolute-git-dir", "--show-toplevel")
+        if place is None:
+            return {}
+        git_dir, _, top = place.partition("\n")
+        self._git_dir = Path(git_dir)
+        facts = {}
+        remote = await self._git("config", "--get", "remote.origin.url")
+        if name := _name(remote) or Path(top).name:
+            facts["repository"] = name
+        if branch := await self._git("symbolic-ref", "--short", "-q", "HEAD"):
+            facts["git_branch"] = branch
+        if revision := await self._git("rev-parse", "--short=12", "-q", "--verify", "HEAD"):
+            facts["git_rev"] = revision
+        return facts
+
+    async def _git(self, *arguments: str) -> str | None:
+        try:
+            with anyio.fail_after(_PATIENCE):
+                result = await anyio.run_process(
+                    ["git", "-C", str(self._folder), *arguments],
+                    stdin=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    check=False,
+                )
+        except (OSError, TimeoutError):
+            return None
+        return result.stdout.decode("utf-8", "replace").strip() if result.returncode == 0 else None
+
+
+def _name(remote: str | None) -> str | None:
+    """`owner/name` out of a remote's address, without a host, a user or a secret."""
+    if not remote:
+        return None
+    if match := _SCP_ADDRESS.fullmatch(remote):
+        path = match[1]
+    elif "://" in remote:
+        parts = urlsplit(remote)
+        if parts.scheme == "file":
+            return None
+        path = parts.path
+    else:
+        return None
+    # The last two parts name a repository everywhere; what stands before them may be a server's folders.
+    return "/".join(path.strip("/").removesuffix(".git").split("/")[-2:]) or None

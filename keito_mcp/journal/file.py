@@ -1,0 +1,152 @@
+"""The journal's file: its folder, its rights, its schema, and which way of writing is safe there."""
+
+import os
+import sqlite3
+from pathlib import Path
+
+from keito_mcp.paths import STATE_DIR_VARIABLE, journal_file
+
+SCHEMA_VERSION = 1
+_BUSY_SECONDS = 5.0
+_MOUNTS = Path("/proc/self/mounts")
+_SHARED_FILE_SYSTEMS = (
+    "nfs",
+    "cifs",
+    "smb",
+    "9p",
+    "fuse",
+    "virtiofs",
+    "vboxsf",
+    "afs",
+    "ceph",
+    "gluster",
+    "lustre",
+)
+"""Where other machines or kernels may hold the same file: SQLite's WAL needs memory that all of them share."""
+
+_SCHEMA = """
+CREATE TABLE entries (
+    entry_key TEXT PRIMARY KEY,
+    account TEXT NOT NULL,
+    session_id TEXT NOT NULL,
+    agent_id TEXT NOT NULL,
+    subagent_id TEXT NOT NULL,
+    session_is_certain INTEGER NOT NULL,
+    process TEXT NOT NULL,
+    entry_id TEXT,
+    state TEXT NOT NULL
+        CHECK (state IN ('creating', 'running', 'stopping', 'stopped', 'gone', 'discarded')),
+    project_id TEXT NOT NULL,
+    task_id TEXT,
+    notes TEXT,
+    is_billable INTEGER,
+    spent_date TEXT NOT NULL,
+    hours TEXT NOT NULL,
+    started_wall TEXT,
+    started_monotonic REAL,
+    started_boot TEXT,
+    changed_at TEXT NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX one_open_timer ON entries (account, session_id, agent_id, subagent_id)
+    WHERE started_wall IS NOT NULL AND state IN ('creating', 'running', 'stopping');
+CREATE INDEX entries_by_id ON entries (account, entry_id);
+CREATE INDEX entries_by_session ON entries (account, session_id);
+
+CREATE TABLE writes (
+    write_id INTEGER PRIMARY KEY,
+    account TEXT NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('create', 'update', 'delete')),
+    entry_key TEXT REFERENCES entries,
+    entry_id TEXT,
+    idempotency_key TEXT,
+    body TEXT NOT NULL,
+    fingerprint TEXT,
+    call_id TEXT,
+    state TEXT NOT NULL CHECK (state IN ('sent', 'done', 'refused', 'unknown')),
+    reason TEXT,
+    sent_at TEXT NOT NULL,
+    settled_at TEXT
+) STRICT;
+CREATE INDEX writes_by_entry ON writes (entry_key);
+CREATE INDEX writes_by_fingerprint ON writes (account, fingerprint, sent_at);
+CREATE INDEX writes_by_call ON writes (account, call_id);
+CREATE INDEX writes_unsettled ON writes (account) WHERE state IN ('sent', 'unknown');
+"""
+
+
+class JournalError(Exception):
+    """The journal can't be used; the text says why and what to do."""
+
+
+def open_journal(folder: Path) -> sqlite3.Connection:
+    """Open the journal of a state folder, making both where they don't exist, readable by their owner only.
+
+    Raises:
+        JournalError: The folder or the file can't be used.
+    """
+    path = journal_file(folder)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError as error:
+        raise JournalError(
+            f"the state folder {folder} can't be written ({error.strerror}); "
+            f"set {STATE_DIR_VARIABLE} to a folder that can"
+        ) from error
+    try:
+        return _prepared(path)
+    except sqlite3.Error as error:
+        raise JournalError(f"the journal {path} can't be opened ({error})") from error
+
+
+def _prepared(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    try:
+        connection.row_factory = sqlite3.Row
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA journal_mode = {'WAL' if wal_is_safe(path) else 'TRUNCATE'}")
+        _migrate(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _migrate(connection: sqlite3.Connection, path: Path) -> None:
+    if _version(connection) == SCHEMA_VERSION:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    version = _version(connection)
+    if version > SCHEMA_VERSION:
+        connection.execute("ROLLBACK")
+        raise JournalError(f"the journal {path} was written by a newer keito-mcp; update this one")
+    if version < SCHEMA_VERSION:
+        for statement in _SCHEMA.split(";\n"):
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    connection.execute("COMMIT")
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def wal_is_safe(path: Path, mounts: Path = _MOUNTS) -> bool:
+    """Whether the file lies on this machine's own disk, as far as can be seen."""
+    resolved = str(path.resolve())
+    if resolved.startswith(("\\\\", "//")):
+        return False
+    try:
+        lines = mounts.read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return True
+    places = [fields[1:3] for line in lines if len(fields := line.split()) > 2]  # noqa: PLR2004 -- device, place, type
+    below = [(place.replace("\\040", " "), kind) for place, kind in places]
+    above = [(place, kind) for place, kind in below if _contains(place, resolved)]
+    kind = max(above, key=lambda mount: len(mount[0]), default=("", ""))[1]
+    return not kind.startswith(_SHARED_FILE_SYSTEMS)
+
+
+def _contains(place: str, path: str) -> bool:
+    return path == place or path.startswith(place.rstrip("/") + "/")

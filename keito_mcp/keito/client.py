@@ -1,0 +1,235 @@
+"""One HTTP client for the life of the server: addresses, time limits, and failures turned into `KeitoError`."""
+
+import json
+import random
+import ssl
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from http import HTTPStatus
+from typing import Any, NoReturn
+
+import anyio
+import httpx
+import truststore
+
+from keito_mcp.keito import errors
+from keito_mcp.version import __version__
+
+_MESSAGE_LIMIT = 300
+_CONNECTION_NEVER_MADE = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long a call may take, in seconds."""
+
+    attempt: float = 10.0
+    read: float = 30.0
+    """The deadline of a read with its retries."""
+    write: float = 15.0
+    """The deadline of a write with its look-up."""
+    retry_after: float = 10.0
+    """The longest `Retry-After` that is waited for within a call."""
+    backoff: float = 0.5
+    """The first pause between two attempts of a read; it doubles."""
+
+
+class Client:
+    """Sends requests to Keito with the key, and answers with parsed JSON or a `KeitoError`."""
+
+    def __init__(
+        self,
+        base_url: str,
+        api_key: str,
+        *,
+        timeouts: Timeouts | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        """Nothing is connected, and no TLS set up, before the first request.
+
+        Args:
+            base_url: Keito's address without the version, such as `https://api.keito.ai`.
+            api_key: The bearer key.
+            timeouts: Other limits than the usual ones.
+            transport: What carries the requests in place of the network (the embedded Keito in process).
+        """
+        self._base_url = base_url
+        self._api_key = api_key
+        self._transport = transport
+        self.timeouts = timeouts or Timeouts()
+
+    @cached_property
+    def _http(self) -> httpx.AsyncClient:
+        secure = self._base_url.startswith("https:")
+        return httpx.AsyncClient(
+            base_url=self._base_url,
+            headers={
+                "Authorization": f"Bearer {self._api_key}",
+                "Accept": "application/json",
+                "User-Agent": f"keito-mcp/{__version__}",
+            },
+            timeout=self.timeouts.attempt,
+            follow_redirects=False,
+            transport=self._transport,
+            verify=truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if secure else True,
+        )
+
+    async def aclose(self) -> None:
+        """Close the connections, if any were made."""
+        if "_http" in self.__dict__:
+            await self._http.aclose()
+
+    async def read(self, path: str, query: Mapping[str, str] | None = None) -> Any:  # noqa: ANN401 -- JSON
+        """GET, tried again after a failure that may pass, inside the deadline.
+
+        Raises:
+            KeitoError: Keito refused, or didn't answer in time.
+        """
+        async with _deadline(self.timeouts.read):
+            pause = self.timeouts.backoff
+            while True:
+                try:
+                    return await self._attempt("GET", path, query=query)
+                except errors.RateLimited as error:
+                    wait = self._pause_asked_for(error)
+                except (errors.ServerFailed, errors.Unreachable) as error:
+                    wait = pause * random.uniform(0.5, 1.5)  # noqa: S311 -- jitter, not a secret
+                    pause *= 2
+                    if anyio.current_time() + wait >= anyio.current_effective_deadline():
+                        raise error from error.__cause__
+                await anyio.sleep(wait)
+
+    async def write(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        idempotency_key: str | None = None,
+    ) -> Any:  # noqa: ANN401 -- JSON
+        """POST, PATCH or DELETE, sent once; again only after a 429, which is certain to have written nothing.
+
+        Raises:
+            KeitoError: Keito refused or didn't answer; `nothing_written` says what is certain.
+        """
+        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else None
+        async with _deadline(self.timeouts.write):
+            try:
+                return await self._attempt(method, path, body=body, headers=headers)
+            except errors.RateLimited as error:
+                await anyio.sleep(self._pause_asked_for(error))
+            return await self._attempt(method, path, body=body, headers=headers)
+
+    def _pause_asked_for(self, error: errors.RateLimited) -> float:
+        """Seconds to wait before one more attempt; raises the error where that is longer than a call may take."""
+        wait = error.retry_after
+        if wait is None or wait > self.timeouts.retry_after:
+            raise error from None
+        if anyio.current_time() + wait >= anyio.current_effective_deadline():
+            raise error from None
+        return wait
+
+    async def _attempt(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:  # noqa: ANN401 -- JSON
+        request = self._http.build_request(method, path, params=query, json=body, headers=headers)
+        try:
+            # httpx limits each step of an exchange; this limits the exchange.
+            with anyio.fail_after(self.timeouts.attempt):
+                response = await self._http.send(request)
+        except TimeoutError as error:
+            raise errors.Unreachable(f"no answer within {self.timeouts.attempt:g} s", nothing_written=False) from error
+        except httpx.HTTPError as error:
+            _no_answer(error)
+        return _parsed(response)
+
+
+@asynccontextmanager
+async def _deadline(seconds: float) -> AsyncIterator[None]:
+    try:
+        with anyio.fail_after(seconds):
+            yield
+    except TimeoutError as error:
+        raise errors.Unreachable(f"no answer within {seconds:g} s", nothing_written=False) from error
+
+
+def _no_answer(error: httpx.HTTPError) -> NoReturn:
+    if isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout):
+        happened = "no connection could be made in time"
+    elif isinstance(error, httpx.TimeoutException):
+        happened = "no answer came in time"
+    else:
+        # Some of httpx's exceptions have no text at all.
+        happened = f"{type(error).__name__}: {error}".rstrip(": ")
+    raise errors.Unreachable(happened, nothing_written=isinstance(error, _CONNECTION_NEVER_MADE)) from error
+
+
+def _parsed(response: httpx.Response) -> Any:  # noqa: ANN401 -- JSON
+    if response.status_code == HTTPStatus.NO_CONTENT:
+        return None
+    try:
+        content = response.json()
+    except (ValueError, RecursionError):
+        content = None
+    if response.is_success and content is not None:
+        return content
+    raise _error(response, content)
+
+
+_ERROR_OF_STATUS: Mapping[int, Callable[..., errors.StatusError]] = {
+    401: errors.AuthenticationFailed,
+    403: errors.PermissionDenied,
+    404: errors.NotFound,
+    409: errors.Conflict,
+    429: errors.RateLimited,
+}
+
+
+def _error(response: httpx.Response, content: object) -> errors.StatusError:
+    status = response.status_code
+    detail = content.get("error") if isinstance(content, dict) else None
+    detail = detail if isinstance(detail, dict) else {}
+    kind: Callable[..., errors.StatusError]
+    if response.is_client_error:
+        kind = _ERROR_OF_STATUS.get(status, errors.InvalidRequest)
+    elif response.is_server_error:
+        kind = errors.ServerFailed
+    else:
+        kind = errors.UnexpectedAnswer
+    return kind(
+        status,
+        _text(detail.get("message")) or response.reason_phrase or "no reason given",
+        code=_text(detail.get("code")),
+        field=_text(detail.get("field")),
+        request_id=_text(response.headers.get("X-Request-Id")),
+        retry_after=_seconds(response.headers.get("Retry-After")),
+    )
+
+
+def _text(value: object) -> str | None:
+    """Text from outside on one line, bounded: it goes into messages that people and models read."""
+    if not isinstance(value, str) or not value.strip():
+        return None
+    return json.dumps(" ".join(value.split())[:_MESSAGE_LIMIT], ensure_ascii=False)[1:-1]
+
+
+def _seconds(value: str | None) -> float | None:
+    try:
+        seconds = float(value or "")
+    except ValueError:
+        return None
+    return seconds if 0 <= seconds < float("inf") else None

@@ -1,0 +1,101 @@
+"""What can go wrong between here and Keito.
+
+    KeitoError
+      x Unreachable           no answer came: refused, timed out, cut off
+      + StatusError           Keito answered with an error status
+        x InvalidRequest      400, 422, 413 and every 4xx that has no class of its own
+        x AuthenticationFailed 401
+        x PermissionDenied    403
+        x NotFound            404
+        x Conflict            409
+        x RateLimited         429
+        x ServerFailed        5xx
+        x UnexpectedAnswer    an answer that isn't Keito's: a redirect, a page, no id
+
+Each says whether it is certain that nothing was written (`nothing_written`).
+"""
+
+
+class KeitoError(Exception):
+    """A call to Keito that didn't succeed. Its text is never blank."""
+
+    nothing_written: bool = True
+
+
+class Unreachable(KeitoError):
+    """No answer came.
+
+    Attributes:
+        nothing_written: True where the connection was never made, so that the request can't have arrived.
+    """
+
+    def __init__(self, message: str, *, nothing_written: bool) -> None:
+        super().__init__(message)
+        self.nothing_written = nothing_written
+
+
+class StatusError(KeitoError):
+    """Keito answered, and the answer is an error.
+
+    Attributes:
+        status: The HTTP status.
+        code: Keito's error code, such as `validation_error`.
+        message: Keito's own words; data from outside, bounded in length.
+        field: The field that Keito blames, where it names one.
+        request_id: Keito's id of the request, for its support.
+        retry_after: Seconds after which Keito wants to be asked again, where it says so.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        code: str | None = None,
+        field: str | None = None,
+        request_id: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(f"Keito answered {status}{f' {code}' if code else ''}: {message}")
+        self.status = status
+        self.message = message
+        self.code = code
+        self.field = field
+        self.request_id = request_id
+        self.retry_after = retry_after
+
+
+class InvalidRequest(StatusError):
+    """400, 422 or another 4xx: Keito refuses what was sent."""
+
+
+class AuthenticationFailed(StatusError):
+    """401: the key is missing, wrong or revoked."""
+
+
+class PermissionDenied(StatusError):
+    """403: the key is good but its user may not do this, such as work on a project it isn't assigned to."""
+
+
+class NotFound(StatusError):
+    """404: there is no such entry, or no such address."""
+
+
+class Conflict(StatusError):
+    """409: the entry's state forbids it, or the same thing exists already."""
+
+
+class RateLimited(StatusError):
+    """429: too many requests; `retry_after` says when to come back."""
+
+
+class ServerFailed(StatusError):
+    """5xx: Keito, or something before it, failed; a write may have happened all the same."""
+
+    nothing_written = False
+
+
+class UnexpectedAnswer(StatusError):
+    """An answer that isn't Keito's API's; a write may have happened all the same."""
+
+    nothing_written = False

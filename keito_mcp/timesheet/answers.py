@@ -1,0 +1,124 @@
+"""The small results that the five tools give; hours are decimal hours, as Keito answered them."""
+
+from datetime import date
+from decimal import Decimal
+from enum import StrEnum
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, PlainSerializer
+
+from keito_mcp.journal import Entry
+from keito_mcp.keito import TimeEntry
+
+Hours = Annotated[Decimal, PlainSerializer(float, return_type=float)]
+
+LISTED_NOTES = 80
+"""How much of an entry's notes a list shows, in characters."""
+
+
+class Status(StrEnum):
+    """What became of an entry."""
+
+    RUNNING = "running"
+    STOPPED = "stopped"
+    LOGGED = "logged"
+    ALREADY_RUNNING = "already_running"
+    ALREADY_STOPPED = "already_stopped"
+    UPDATED = "updated"
+    DUPLICATE = "duplicate"
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class EntryAnswer(_Answer):
+    """One time entry, and what became of it."""
+
+    id: str
+    status: Status
+    project_id: str | None = None
+    task_id: str | None = None
+    spent_date: date | None = None
+    hours: Hours
+    notes: str | None = None
+    is_billable: bool | None = None
+    session_id: str | None = None
+    agent_id: str | None = None
+    message: str | None = None
+
+    @classmethod
+    def of(
+        cls,
+        status: Status,
+        answered: TimeEntry | None = None,
+        *,
+        known: Entry | None = None,
+        message: str | None = None,
+    ) -> Self:
+        """What Keito answered, completed by what this machine knows where an answer leaves something out."""
+        fields = {"hours": Decimal(0), **_known(known), **_answered(answered)}
+        return cls(status=status, message=message, **fields)
+
+
+class EntryRow(EntryAnswer):
+    """One time entry of a list, with its notes cut."""
+
+    @classmethod
+    def listed(cls, entry: TimeEntry) -> Self:
+        """An entry as a list shows it."""
+        row = cls.of(Status.RUNNING if entry.is_running else Status.STOPPED, entry)
+        if row.notes is None or len(row.notes) <= LISTED_NOTES:
+            return row
+        return row.model_copy(update={"notes": row.notes[: LISTED_NOTES - 1] + "…"})
+
+
+class ListAnswer(_Answer):
+    """One page of time entries, and the hours of what is shown."""
+
+    entries: list[EntryRow]
+    total_hours: Hours
+    has_more: bool
+    next_cursor: str | None = None
+
+
+class Kept(_Answer):
+    """An entry that was not discarded, and why."""
+
+    id: str
+    reason: str
+
+
+class DiscardAnswer(_Answer):
+    """What became of a session's entries."""
+
+    session_id: str
+    discarded: list[str]
+    hours: Hours
+    kept: list[Kept]
+    message: str | None = None
+
+
+def _known(entry: Entry | None) -> dict[str, Any]:
+    if entry is None:
+        return {}
+    return {
+        "id": entry.entry_id,
+        "project_id": entry.project_id,
+        "task_id": entry.task_id,
+        "spent_date": entry.spent_date,
+        "hours": entry.hours,
+        "notes": entry.notes,
+        "is_billable": entry.is_billable,
+        "session_id": entry.owner.session_id,
+        "agent_id": entry.owner.agent_id,
+    }
+
+
+def _answered(entry: TimeEntry | None) -> dict[str, Any]:
+    if entry is None:
+        return {}
+    names = ("id", "project_id", "task_id", "spent_date", "hours", "notes", "is_billable")
+    fields = {name: getattr(entry, name) for name in names}
+    fields |= {name: entry.fact(name) for name in ("session_id", "agent_id")}
+    return {name: value for name, value in fields.items() if value is not None}

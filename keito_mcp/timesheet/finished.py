@@ -1,0 +1,86 @@
+"""Logging finished work."""
+
+import uuid
+from datetime import date, timedelta
+from decimal import Decimal
+
+from keito_mcp.journal import Earlier, Entry, EntryState, WriteState
+from keito_mcp.keito import TimeEntryCreate
+from keito_mcp.timesheet import creates
+from keito_mcp.timesheet.answers import EntryAnswer, Status
+from keito_mcp.timesheet.ledger import Ledger
+from keito_mcp.timesheet.problem import NOTHING_SENT, Problem
+from keito_mcp.timesheet.work import Work, Worker, fingerprint
+
+
+async def log(ledger: Ledger, worker: Worker, work: Work, *, hours: Decimal, spent_date: date | None) -> EntryAnswer:
+    """Log finished work as one entry; the same call again is the same entry.
+
+    Args:
+        ledger: Where it is recorded and sent.
+        worker: Who did the work.
+        work: What it was.
+        hours: Decimal hours.
+        spent_date: The day the work started; without one, the day it started if it ended just now.
+
+    Raises:
+        Problem: The date lies in the future, or whether the entry was written isn't known.
+        JournalError: Nothing was sent.
+        KeitoError: Keito refused or can't be reached.
+    """
+    now = ledger.clock.now()
+    if spent_date is not None and spent_date > latest_day(now.wall):
+        raise Problem(
+            f"spent_date {spent_date} is in the future; the user's today is {ledger.day(now.wall)}.",
+            NOTHING_SENT,
+            "Log work on the day on which it started.",
+        )
+    key = str(uuid.uuid4())
+    started = now.wall - timedelta(seconds=float(hours * 3600))
+    entry = Entry(
+        entry_key=key,
+        owner=worker.owner,
+        state=EntryState.CREATING,
+        project_id=work.project_id,
+        task_id=work.task_id,
+        notes=work.notes,
+        is_billable=work.is_billable,
+        spent_date=spent_date or ledger.day(started),
+        hours=hours,
+        started=None,
+        changed_at=now.wall,
+    )
+    body = TimeEntryCreate(
+        **work.fields(),
+        spent_date=entry.spent_date,
+        hours=hours,
+        source="agent",
+        metadata=worker.metadata(work, key),
+    )
+    async with ledger.one_at_a_time(worker.owner):
+        made = await creates.create(
+            ledger,
+            entry,
+            body,
+            call_id=worker.identity.call_id,
+            fingerprint=fingerprint(worker, work, hours, spent_date),
+        )
+        if isinstance(made, Earlier):
+            return await _again(ledger, made)
+        return EntryAnswer.of(Status.LOGGED, made, known=entry)
+
+
+async def _again(ledger: Ledger, earlier: Earlier) -> EntryAnswer:
+    """What a call answers that was made before."""
+    answered = None
+    if earlier.write.state is not WriteState.DONE:
+        answered = await creates.resolve(ledger, earlier)
+        if answered is None:
+            return EntryAnswer.of(Status.LOGGED, await creates.send_again(ledger, earlier), known=earlier.entry)
+    return EntryAnswer.of(
+        Status.DUPLICATE,
+        answered,
+        known=earlier.entry,
+        message="The same call was made before; this is its entry, and nothing was added. "
+        "To log it again, say in the notes what is different.",
+    )
