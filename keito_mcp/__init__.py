@@ -15,7 +15,7 @@ __all__ = ["__version__", "build_server"]
 
 def __getattr__(name: str) -> object:
     if name == "build_server":
-        from keito_mcp.server import build_server  # noqa: PLC0415 -- lazily: it brings the whole SDK
+        from keito_mcp.server import build_server  # lazily: it brings the whole SDK
 
         return build_server
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

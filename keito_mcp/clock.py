@@ -3,7 +3,7 @@
 import time
 import uuid
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Protocol
@@ -11,6 +11,7 @@ from typing import Protocol
 CLOCK_MOVED = timedelta(minutes=1)
 """A wall clock that drifted from the monotonic one by more than this was set, or the machine slept."""
 
+_EARLIEST_DAWN = timedelta(hours=14)
 _BOOT_ID_FILE = Path("/proc/sys/kernel/random/boot_id")
 
 
@@ -70,3 +71,8 @@ def elapsed(start: Instant, end: Instant) -> Elapsed:
     if end.wall < start.wall:
         return Elapsed(monotonic, clock_moved=True)
     return Elapsed(min(wall, monotonic), clock_moved=moved)
+
+
+def latest_day(moment: datetime) -> date:
+    """The last date that is today anywhere on Earth (UTC+14): a later one lies in everyone's future."""
+    return (moment.astimezone(UTC) + _EARLIEST_DAWN).date()

@@ -1,7 +1,7 @@
 """Settings: what the operator decided, read once from the environment."""
 
 import re
-from datetime import UTC, date, datetime, timedelta, tzinfo
+from datetime import date, datetime, tzinfo
 from functools import cached_property
 from hashlib import sha256
 from ipaddress import ip_address
@@ -16,9 +16,6 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from keito_mcp import paths
 
 DEFAULT_API_URL = "https://api.keito.ai"
-LATEST_TIMEZONE = timedelta(hours=14)
-"""UTC+14, where a day begins first: a date later than today's there lies in everyone's future."""
-
 _PRINTABLE_ASCII = re.compile(r"[\x21-\x7e]+")
 _IDENTITY_LIMIT = 200
 
@@ -156,11 +153,6 @@ class Settings(BaseSettings):
     def zone(self) -> tzinfo | None:
         """The user's time zone; None is the machine's own."""
         return ZoneInfo(self.timezone) if self.timezone else None
-
-
-def latest_day(moment: datetime) -> date:
-    """The last date that is today anywhere on Earth (UTC+14)."""
-    return (moment.astimezone(UTC) + LATEST_TIMEZONE).date()
 
 
 def variable(field: str) -> str:

@@ -13,6 +13,7 @@ from typing import Any, NoReturn
 import anyio
 import httpx
 import truststore
+from starlette.types import ASGIApp
 
 from keito_mcp.keito import errors
 from keito_mcp.version import __version__
@@ -51,7 +52,7 @@ class Client:
         api_key: str,
         *,
         timeouts: Timeouts | None = None,
-        transport: httpx.AsyncBaseTransport | None = None,
+        app: ASGIApp | None = None,
     ) -> None:
         """Nothing is connected, and no TLS set up, before the first request.
 
@@ -59,11 +60,11 @@ class Client:
             base_url: Keito's address without the version, such as `https://api.keito.ai`.
             api_key: The bearer key.
             timeouts: Other limits than the usual ones.
-            transport: What carries the requests in place of the network (the embedded Keito in process).
+            app: What answers in this process, in place of the network (the embedded Keito).
         """
         self._base_url = base_url
         self._api_key = api_key
-        self._transport = transport
+        self._app = app
         self.timeouts = timeouts or Timeouts()
 
     @cached_property
@@ -78,7 +79,7 @@ class Client:
             },
             timeout=self.timeouts.attempt,
             follow_redirects=False,
-            transport=self._transport,
+            transport=httpx.ASGITransport(self._app) if self._app else None,
             verify=truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if secure else True,
         )
 

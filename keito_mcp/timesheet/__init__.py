@@ -1,31 +1,109 @@
 """The domain: start, stop, log, list and discard, for one agent in one session."""
 
-from keito_mcp.timesheet.answers import DiscardAnswer, EntryAnswer, ListAnswer, Status
-from keito_mcp.timesheet.discarding import CURRENT, discard
-from keito_mcp.timesheet.finished import log
+from collections.abc import Mapping
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+from keito_mcp.answers import DiscardAnswer, EntryAnswer, ListAnswer
+from keito_mcp.identity import Identity
+from keito_mcp.keito import TimeEntryFilter
+from keito_mcp.timesheet import discarding, finished, listing, starting, stopping
 from keito_mcp.timesheet.ledger import Ledger
-from keito_mcp.timesheet.listing import Progress, list_entries, list_session
+from keito_mcp.timesheet.listing import Progress
 from keito_mcp.timesheet.problem import NOTHING_SENT, Problem
-from keito_mcp.timesheet.starting import start
-from keito_mcp.timesheet.stopping import stop
 from keito_mcp.timesheet.work import Work, Worker
 
-__all__ = [
-    "CURRENT",
-    "NOTHING_SENT",
-    "DiscardAnswer",
-    "EntryAnswer",
-    "Ledger",
-    "ListAnswer",
-    "Problem",
-    "Progress",
-    "Status",
-    "Work",
-    "Worker",
-    "discard",
-    "list_entries",
-    "list_session",
-    "log",
-    "start",
-    "stop",
-]
+__all__ = ["Ledger", "Problem", "Timesheet", "Work", "Worker"]
+
+CURRENT = "current"
+"""How a call names the session it is made in."""
+
+
+class Timesheet:
+    """The agents' timesheet in one account.
+
+    Every method raises `Problem` for what may not or can't be done, `JournalError` when this machine can't
+    record it (then nothing was sent), and `KeitoError` when Keito refuses or can't be reached.
+    """
+
+    def __init__(self, ledger: Ledger, *, project_id: str | None = None, task_id: str | None = None) -> None:
+        """A timesheet over a ledger, with the project and task for work that names none."""
+        self._ledger = ledger
+        self._project_id = project_id
+        self._task_id = task_id
+
+    async def start(self, worker: Worker, *, replace_running: bool = False, **work: Any) -> EntryAnswer:  # noqa: ANN401
+        """Start a timer; `work` is as in `Work`, its project and task optional."""
+        return await starting.start(self._ledger, worker, self._work(**work), replace_running=replace_running)
+
+    async def stop(
+        self, worker: Worker, *, entry_id: str | None = None, notes: str | None = None, hours: Decimal | None = None
+    ) -> EntryAnswer:
+        """Stop a timer, or correct an entry of this session that is finished."""
+        return await stopping.stop(self._ledger, worker, entry_id, notes, hours)
+
+    async def log(
+        self,
+        worker: Worker,
+        *,
+        hours: Decimal,
+        spent_date: date | None = None,
+        **work: Any,  # noqa: ANN401
+    ) -> EntryAnswer:
+        """Log finished work; `work` is as in `Work`, its project and task optional."""
+        return await finished.log(self._ledger, worker, self._work(**work), hours=hours, spent_date=spent_date)
+
+    async def list(
+        self,
+        identity: Identity,
+        *,
+        progress: Progress,
+        session_id: str | None = None,
+        source: str,
+        **wanted: Any,  # noqa: ANN401
+    ) -> ListAnswer:
+        """Time entries; `wanted` is as in `TimeEntryFilter`, `source` also `any`."""
+        given = {name: value for name, value in wanted.items() if value is not None}
+        if source != "any":
+            given["source"] = source
+        page = TimeEntryFilter.model_validate(given)
+        if session_id is None:
+            return await listing.list_entries(self._ledger, page)
+        return await listing.list_session(self._ledger, page, _session(session_id, identity), progress)
+
+    async def discard(
+        self, worker: Worker, *, session_id: str = CURRENT, reason: str | None = None, progress: Progress
+    ) -> DiscardAnswer:
+        """Delete a session's entries, apart from what a person changed."""
+        session = _session(session_id, worker.identity)
+        return await discarding.discard(self._ledger, worker, session, reason, progress)
+
+    def _work(
+        self,
+        project_id: str | None,
+        task_id: str | None,
+        metadata: Mapping[str, Any] | None,
+        notes: str | None,
+        is_billable: bool | None,  # noqa: FBT001 -- a field of an entry, passed by its name
+    ) -> Work:
+        project_id = project_id or self._project_id
+        if project_id is None:
+            raise Problem(
+                "No project is named.",
+                NOTHING_SENT,
+                "Give project_id in the call, have the user set KEITO_PROJECT_ID for this server, "
+                "or find one that was used before with list_entries.",
+            )
+        return Work(
+            project_id=project_id,
+            # The default task is a task of the default project.
+            task_id=task_id or (self._task_id if project_id == self._project_id else None),
+            notes=notes,
+            is_billable=is_billable,
+            metadata=metadata or {},
+        )
+
+
+def _session(session_id: str, identity: Identity) -> str:
+    return identity.session_id if session_id == CURRENT else session_id

@@ -5,16 +5,15 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
 
-from keito_mcp.config import latest_day
+from keito_mcp.answers import DiscardAnswer, Kept
+from keito_mcp.clock import latest_day
 from keito_mcp.journal import Entry, EntryState
 from keito_mcp.keito import NotFound, TimeEntry, TimeEntryFilter
 from keito_mcp.timesheet import deletes
-from keito_mcp.timesheet.answers import DiscardAnswer, Kept
 from keito_mcp.timesheet.ledger import MOST_PAGES, ONE_DAY, PAGE_LIMIT, Ledger
 from keito_mcp.timesheet.listing import Progress
 from keito_mcp.timesheet.work import Worker
 
-CURRENT = "current"
 DAYS_LOOKED_BACK = timedelta(days=30)
 DAYS_OF_ANOTHER_SESSION = timedelta(days=7)
 """How far back an agent may discard a session that isn't the one it works in."""
@@ -27,14 +26,14 @@ _TOO_MANY = f"Only the newest {MOST_PAGES * PAGE_LIMIT} agent entries of those d
 
 
 async def discard(
-    ledger: Ledger, worker: Worker, session_id: str, reason: str | None, progress: Progress
+    ledger: Ledger, worker: Worker, session: str, reason: str | None, progress: Progress
 ) -> DiscardAnswer:
     """Delete a session's entries, finished or running, apart from what a person changed.
 
     Args:
         ledger: Where it is recorded and sent.
         worker: Who asks.
-        session_id: The session, or `current`.
+        session: The session's id.
         reason: Why, for the journal.
         progress: Told of each page and entry.
 
@@ -42,7 +41,6 @@ async def discard(
         JournalError: Nothing was deleted.
         KeitoError: Keito can't be asked which entries there are; nothing was deleted.
     """
-    session = worker.owner.session_id if session_id == CURRENT else session_id
     async with ledger.one_at_a_time(worker.owner):
         scope = await _scope(ledger, worker, session)
         found, all_seen = await _find(ledger, scope, progress)

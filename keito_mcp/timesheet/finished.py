@@ -4,10 +4,11 @@ import uuid
 from datetime import date, timedelta
 from decimal import Decimal
 
+from keito_mcp.answers import EntryAnswer, Status
+from keito_mcp.clock import latest_day
 from keito_mcp.journal import Earlier, Entry, EntryState, WriteState
 from keito_mcp.keito import TimeEntryCreate
 from keito_mcp.timesheet import creates
-from keito_mcp.timesheet.answers import EntryAnswer, Status
 from keito_mcp.timesheet.ledger import Ledger
 from keito_mcp.timesheet.problem import NOTHING_SENT, Problem
 from keito_mcp.timesheet.work import Work, Worker, fingerprint

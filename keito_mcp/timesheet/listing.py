@@ -4,8 +4,8 @@ import re
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
 
+from keito_mcp.answers import EntryRow, ListAnswer
 from keito_mcp.keito import TimeEntry, TimeEntryFilter
-from keito_mcp.timesheet.answers import EntryRow, ListAnswer
 from keito_mcp.timesheet.ledger import MOST_PAGES, PAGE_LIMIT, Ledger
 
 Progress = Callable[[int, int, str], Awaitable[None]]

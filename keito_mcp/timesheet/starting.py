@@ -3,10 +3,10 @@
 import uuid
 from decimal import Decimal
 
+from keito_mcp.answers import EntryAnswer, Status
 from keito_mcp.journal import Earlier, Entry, EntryState
 from keito_mcp.keito import NotFound, TimeEntry, TimeEntryCreate
 from keito_mcp.timesheet import creates, stopping
-from keito_mcp.timesheet.answers import EntryAnswer, Status
 from keito_mcp.timesheet.ledger import Ledger
 from keito_mcp.timesheet.problem import NOTHING_CHANGED, Problem
 from keito_mcp.timesheet.work import Work, Worker, utc_text

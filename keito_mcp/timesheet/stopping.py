@@ -4,11 +4,11 @@ from datetime import timedelta
 from decimal import Decimal
 
 from keito_mcp import hours as decimal_hours
+from keito_mcp.answers import EntryAnswer, Status
 from keito_mcp.clock import Elapsed, Instant, elapsed
 from keito_mcp.journal import Earlier, Entry, EntryState
 from keito_mcp.keito import NotFound, TimeEntry, TimeEntryFilter, TimeEntryUpdate
 from keito_mcp.timesheet import changes, creates
-from keito_mcp.timesheet.answers import EntryAnswer, Status
 from keito_mcp.timesheet.ledger import MOST_PAGES, PAGE_LIMIT, Ledger
 from keito_mcp.timesheet.problem import NOTHING_CHANGED, Problem
 from keito_mcp.timesheet.work import Worker, parse_utc

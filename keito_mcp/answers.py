@@ -1,16 +1,19 @@
 """The small results that the five tools give; hours are decimal hours, as Keito answered them."""
 
-from datetime import date
+from __future__ import annotations
+
+from datetime import date  # noqa: TC003 -- pydantic reads it
 from decimal import Decimal
 from enum import StrEnum
-from typing import Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, PlainSerializer
+from pydantic import BaseModel, ConfigDict, PlainSerializer, WithJsonSchema
 
-from keito_mcp.journal import Entry
-from keito_mcp.keito import TimeEntry
+if TYPE_CHECKING:
+    from keito_mcp.journal import Entry
+    from keito_mcp.keito import TimeEntry
 
-Hours = Annotated[Decimal, PlainSerializer(float, return_type=float)]
+Hours = Annotated[Decimal, PlainSerializer(float), WithJsonSchema({"type": "number"})]
 
 LISTED_NOTES = 80
 """How much of an entry's notes a list shows, in characters."""

@@ -1,0 +1,51 @@
+"""Who calls: what the SDK's context says about one request, as identity reads it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mcp.server.mcpserver import Context
+
+    from keito_mcp.identity import Identity
+    from keito_mcp.runtime import Runtime
+    from keito_mcp.timesheet import Worker
+
+_SESSION_HEADER = "mcp-session-id"
+_SSE_SESSION = "session_id"
+
+
+def identity(ctx: Context[Runtime, Any], runtime: Runtime) -> Identity:
+    """The identity of the agent that makes this request; raises `SettingsError`."""
+    from keito_mcp.identity import Call, identify
+
+    params = ctx.session.client_params
+    client = params.client_info if params else None
+    return identify(
+        Call(
+            meta=ctx.request_context.meta or {},
+            client_name=client.name if client else None,
+            client_version=client.version if client else None,
+            transport_session=_transport_session(ctx),
+            process_session=runtime.session,
+            operator=runtime.operator(),
+        )
+    )
+
+
+async def worker(ctx: Context[Runtime, Any], runtime: Runtime) -> Worker:
+    """The agent, under whom its timers are kept, and where it works; raises `SettingsError`."""
+    from keito_mcp.timesheet import Worker
+
+    who = identity(ctx, runtime)
+    repository = await runtime.repository.facts() if runtime.repository else {}
+    return Worker(identity=who, owner=runtime.owner(who), repository=repository)
+
+
+def _transport_session(ctx: Context[Runtime, Any]) -> str | None:
+    """The id of the HTTP session, or of the SSE connection; None on stdio and where there is no session."""
+    request = ctx.request_context.request
+    if request is None:
+        return None
+    session: str | None = request.headers.get(_SESSION_HEADER) or request.query_params.get(_SSE_SESSION)
+    return session

@@ -1,0 +1,178 @@
+"""The command line: from argv to one command, importing nothing heavy before it is known which."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import sys
+from typing import TYPE_CHECKING
+
+from keito_mcp.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from keito_mcp.runtime import Runtime
+
+DONE, FAILED = 0, 1
+DEFAULT_PORT = 8787
+SANDBOX_PORT = 8788
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Returns:
+        The exit code: 0 done, 1 it failed. Wrong usage exits with 2.
+    """
+    chosen = _parser().parse_args(argv)
+    command = {"serve": _serve, "demo": _demo, "sandbox": _sandbox, "doctor": _doctor}.get(chosen.command, _stdio)
+    try:
+        return command(chosen)
+    except KeyboardInterrupt:
+        return FAILED
+
+
+def _parser() -> argparse.ArgumentParser:
+    shared = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    shared.add_argument(
+        "--sandbox",
+        action="store_true",
+        help="work against the embedded Keito in the state folder instead of the real one: no key, no network",
+    )
+    parser = argparse.ArgumentParser(
+        prog="keito-mcp",
+        parents=[shared],
+        description="MCP server that lets AI agents track their own billable time in Keito. "
+        "Without a command it serves one host over stdio, which is what hosts start.",
+    )
+    parser.add_argument("--version", action="version", version=f"keito-mcp {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+
+    serve = commands.add_parser("serve", parents=[shared], help="serve Streamable HTTP (/mcp) and SSE (/sse), or stdio")
+    serve.add_argument("--transport", choices=("http", "sse", "stdio"), default="http", help="default: http")
+    serve.add_argument("--host", default="127.0.0.1", help="a loopback address; default: %(default)s")
+    serve.add_argument("--port", type=_port, default=DEFAULT_PORT, help="0 takes a free one; default: %(default)s")
+
+    commands.add_parser("demo", parents=[shared], help="a tour of the five tools: no account, no network")
+
+    sandbox = commands.add_parser("sandbox", parents=[shared], help="the embedded Keito on a port, to curl")
+    sandbox.add_argument("--host", default="127.0.0.1", help="default: %(default)s")
+    sandbox.add_argument("--port", type=_port, default=SANDBOX_PORT, help="0 takes a free one; default: %(default)s")
+    sandbox.add_argument("--control", action="store_true", help="offer /_sandbox/ too: faults, requests, entries")
+
+    doctor = commands.add_parser("doctor", parents=[shared], help="what would be sent, and is Keito reachable")
+    doctor.add_argument("--json", action="store_true", help="for programs")
+    return parser
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port <= 65_535:  # noqa: PLR2004 -- the ports that TCP has
+        raise ValueError
+    return port
+
+
+def _stdio(chosen: argparse.Namespace) -> int:
+    # Nearly all that the imports make stays for good: collecting among it costs a seventh of the start-up, and
+    # pauses of 50 ms later.
+    gc.disable()
+    from keito_mcp.server import build_server
+    from keito_mcp.transports import run_stdio
+
+    server = build_server(_runtime(chosen, serves_one_user=True))
+    gc.freeze()
+    gc.enable()
+    run_stdio(server)
+
+
+def _serve(chosen: argparse.Namespace) -> int:
+    if chosen.transport == "stdio":
+        return _stdio(chosen)
+    import anyio
+
+    from keito_mcp import transports
+    from keito_mcp.server import build_server
+
+    def announce(url: str) -> None:
+        paths = {
+            "http": (transports.HTTP_PATH, transports.SSE_PATH),
+            "sse": (transports.SSE_PATH, transports.HTTP_PATH),
+        }
+        first, second = paths[chosen.transport]
+        _say_aside(f"keito-mcp listens on {url}{first} (and {second})")
+
+    async def serve() -> None:
+        server = build_server(_runtime(chosen, serves_one_user=False))
+        await transports.serve_http(server, host=chosen.host, port=chosen.port, on_ready=announce)
+
+    transports.end_on_signals()
+    try:
+        anyio.run(serve)
+    except transports.NotLoopback as error:
+        _say_aside(str(error))
+        return FAILED
+    except OSError as error:
+        _say_aside(f"keito-mcp can't listen on {chosen.host}:{chosen.port}: {error.strerror}. Choose another --port.")
+        return FAILED
+    return DONE
+
+
+def _demo(_: argparse.Namespace) -> int:
+    import anyio
+
+    from keito_mcp.demo import demo
+
+    return DONE if anyio.run(demo) else FAILED
+
+
+def _sandbox(chosen: argparse.Namespace) -> int:
+    import anyio
+
+    from keito_mcp import paths, sandbox
+
+    file = paths.sandbox_file(paths.state_dir())
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    store = sandbox.Store(file)
+
+    def announce(url: str) -> None:
+        _say(f"The embedded Keito listens on {url}. Any key will do:")
+        _say(f'  curl "{url}/v1/time-entries" -H "Authorization: Bearer keito_sk_anything"')
+
+    async def serve() -> None:
+        await sandbox.serve(store, host=chosen.host, port=chosen.port, control=chosen.control, on_ready=announce)
+
+    try:
+        anyio.run(serve)
+    except OSError as error:
+        _say_aside(f"keito-mcp can't listen on {chosen.host}:{chosen.port}: {error.strerror}. Choose another --port.")
+        return FAILED
+    return DONE
+
+
+def _doctor(chosen: argparse.Namespace) -> int:
+    import anyio
+
+    from keito_mcp.doctor import examine
+
+    report = anyio.run(examine, _runtime(chosen, serves_one_user=True))
+    _say(report.json() if chosen.json else report.text())
+    return DONE if report.healthy else FAILED
+
+
+def _runtime(chosen: argparse.Namespace, *, serves_one_user: bool) -> Runtime:
+    from keito_mcp.runtime import Runtime, embedded_runtime
+
+    if "sandbox" in chosen:
+        return embedded_runtime(serves_one_user=serves_one_user)
+    return Runtime(serves_one_user=serves_one_user)
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def _say_aside(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()

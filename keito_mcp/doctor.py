@@ -1,0 +1,104 @@
+"""What would be sent, where each value comes from, and whether Keito can be reached."""
+
+import json
+import time
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from keito_mcp.config import Settings, SettingsError, variable
+from keito_mcp.explain import explain
+from keito_mcp.identity import Call, identify
+from keito_mcp.journal import JournalError
+from keito_mcp.keito import KeitoError, KeitoV1, TimeEntryFilter
+from keito_mcp.runtime import Runtime
+from keito_mcp.session import described
+from keito_mcp.version import __version__
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What the doctor found."""
+
+    version: str
+    settings: dict[str, dict[str, Any]]
+    identity: dict[str, dict[str, Any]]
+    repository: dict[str, str]
+    journal: str
+    keito: str
+    healthy: bool
+
+    def json(self) -> str:
+        """The report for programs."""
+        return json.dumps(asdict(self), indent=1, ensure_ascii=False)
+
+    def text(self) -> str:
+        """The report for people."""
+        lines = [f"keito-mcp {self.version}", "", "Settings"]
+        lines += [_row(name, fact["value"], fact["source"]) for name, fact in self.settings.items()]
+        lines += ["", "Identity (a host adds what it knows with each call)"]
+        lines += [_row(name, fact["value"], fact["source"]) for name, fact in self.identity.items()]
+        lines += [_row(name, value, "git") for name, value in self.repository.items()]
+        lines += ["", f"Journal  {self.journal}", f"Keito    {self.keito}"]
+        return "\n".join(lines)
+
+
+def _row(name: str, value: object, source: str) -> str:
+    return f"  {name:<18} {'-' if value is None else value!s:<40} {source}"
+
+
+async def examine(runtime: Runtime) -> Report:
+    """Look at everything a call would use; Keito is asked for one entry, and nothing is written."""
+    try:
+        settings = runtime.settings
+    except SettingsError as error:
+        return Report(__version__, {}, {}, {}, "not looked at", str(error), healthy=False)
+    try:
+        await runtime.journal.unsettled(settings.account)
+        journal, journal_works = f"works, in {settings.folder}", True
+    except JournalError as error:
+        journal, journal_works = str(error), False
+    keito, keito_works = await _reach(runtime)
+    call = Call(
+        meta={},
+        client_name=None,
+        client_version=None,
+        transport_session=None,
+        process_session=runtime.session,
+        operator=runtime.operator(),
+    )
+    report = Report(
+        version=__version__,
+        settings=_settings(settings),
+        identity=described(identify(call)),
+        repository=await runtime.repository.facts() if runtime.repository else {},
+        journal=journal,
+        keito=keito,
+        healthy=journal_works and keito_works,
+    )
+    await runtime.aclose()
+    return report
+
+
+def _settings(settings: Settings) -> dict[str, dict[str, Any]]:
+    facts = {}
+    for field in Settings.model_fields:
+        value = getattr(settings, field)
+        source = "environment" if field in settings.model_fields_set else "default"
+        if field == "api_key":
+            value = "set, not shown" if value else None
+        elif field == "state_dir":
+            value = settings.folder
+        facts[variable(field)] = {"value": None if value is None else str(value), "source": source}
+    return facts
+
+
+async def _reach(runtime: Runtime) -> tuple[str, bool]:
+    begun = time.perf_counter()
+    try:
+        await KeitoV1(runtime.client).list(TimeEntryFilter(limit=1))
+    except SettingsError as error:
+        return str(error), False
+    except KeitoError as error:
+        return explain(error, {}, runtime.settings.project_id) or str(error), False
+    took = (time.perf_counter() - begun) * 1000
+    return f"answers at {runtime.settings.api_url} (one read took {took:.0f} ms)", True

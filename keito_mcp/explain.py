@@ -1,0 +1,83 @@
+"""Failures in words that an agent can act on: what happened, what is certain now, what to do next."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from keito_mcp.config import SettingsError
+from keito_mcp.journal import JournalError
+from keito_mcp.keito import (
+    AuthenticationFailed,
+    Conflict,
+    InvalidRequest,
+    KeitoError,
+    NotFound,
+    PermissionDenied,
+    RateLimited,
+    StatusError,
+    UnexpectedAnswer,
+)
+from keito_mcp.timesheet import Problem
+
+_NOTHING_WRITTEN = "Nothing was written."
+_NOT_CHANGED = "Nothing was changed by this call."
+_CHECK_URL = "Ask the user to check KEITO_API_URL."
+
+
+def explain(error: Exception, arguments: Mapping[str, Any], project_id: str | None) -> str | None:
+    """What the model reads of a failure; None for one that nobody foresaw.
+
+    Args:
+        error: What was raised.
+        arguments: The call's arguments.
+        project_id: The default project, for calls that named none.
+    """
+    if isinstance(error, Problem):
+        return str(error)
+    if isinstance(error, SettingsError):
+        return f"{_sentence(str(error))} Nothing was sent to Keito. Correct the setting and restart keito-mcp."
+    if isinstance(error, JournalError):
+        return f"{_sentence(str(error))} Nothing was sent to Keito. Put that right, then call again."
+    if isinstance(error, StatusError):
+        return _of_status(error, arguments.get("project_id") or project_id)
+    if isinstance(error, KeitoError):
+        certain = _NOTHING_WRITTEN if error.nothing_written else _NOT_CHANGED
+        return f"Keito can't be reached ({error}). {certain} Try again in a minute; if it stays so, tell the user."
+    return None
+
+
+def _of_status(error: StatusError, project_id: object) -> str:
+    said = f'Keito says "{error.message}"{_reference(error)}.'
+    match error:
+        case AuthenticationFailed():
+            happened = "Keito doesn't accept the key in KEITO_API_KEY (401)."
+            advice = "Ask the user to make a key in Keito under Settings → API, set KEITO_API_KEY to it, and restart."
+        case PermissionDenied():
+            happened = f"The key's user may not do this (403), for project {project_id or 'unknown'}: {said}"
+            advice = "Use a project that the user is assigned to, or ask the user for the assignment."
+        case NotFound():
+            happened = f"Keito has nothing there (404): {said}"
+            advice = "Check the id with list_entries; if every call says so, KEITO_API_URL is wrong."
+        case Conflict():
+            happened = f"Keito refuses it (409): {said}"
+            advice = "What stands there is for a person to change."
+        case RateLimited():
+            when = f"in {error.retry_after:g} s" if error.retry_after is not None else "in a minute"
+            happened = "Keito's rate limit is reached (429)."
+            advice = f"Make the same call again {when}."
+        case InvalidRequest():
+            blamed = f" The field is {error.field}." if error.field else ""
+            happened = f"Keito refuses it ({error.status}): {said}{blamed}"
+            advice = "Correct it and call again."
+        case UnexpectedAnswer():
+            return f"What answered isn't Keito's API ({error.status}): {said} {_NOT_CHANGED} {_CHECK_URL}"
+        case _:
+            return f"Keito failed ({error.status}): {said} {_NOT_CHANGED} Try again in a minute."
+    return f"{happened} {_NOTHING_WRITTEN} {advice}"
+
+
+def _reference(error: StatusError) -> str:
+    return f" (request {error.request_id})" if error.request_id else ""
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."

@@ -1,0 +1,64 @@
+"""What a tool gives back: structured content, and a short text that stands alone."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from mcp.types import CallToolResult, TextContent
+from pydantic import BaseModel  # noqa: TC002 -- the annotations below are read when the tools are made
+
+from keito_mcp.answers import DiscardAnswer, EntryAnswer, EntryRow, ListAnswer, Status
+
+Entry = Annotated[CallToolResult, EntryAnswer]
+Entries = Annotated[CallToolResult, ListAnswer]
+Discarded = Annotated[CallToolResult, DiscardAnswer]
+
+_HEADLINES = {
+    Status.RUNNING: "Timer runs",
+    Status.ALREADY_RUNNING: "This timer already runs; nothing new was started",
+    Status.STOPPED: "Timer stopped",
+    Status.ALREADY_STOPPED: "Not running; nothing was changed",
+    Status.LOGGED: "Time logged",
+    Status.UPDATED: "Entry corrected",
+    Status.DUPLICATE: "Already logged; nothing was added",
+}
+
+
+def entry(answer: EntryAnswer) -> CallToolResult:
+    """One entry, and what became of it."""
+    text = f"{_HEADLINES[answer.status]}: {_line(answer)}"
+    return _result(answer, f"{text}\n{answer.message}" if answer.message else text)
+
+
+def entries(answer: ListAnswer) -> CallToolResult:
+    """A page of entries, a line each."""
+    count = len(answer.entries)
+    head = f"{count} {'entry' if count == 1 else 'entries'}, {answer.total_hours:f} h"
+    lines = [f"{_line(row)} {row.status}" if row.status is Status.RUNNING else _line(row) for row in answer.entries]
+    more = [f"More: call again with cursor={answer.next_cursor}"] if answer.has_more else []
+    return _result(answer, "\n".join([head, *lines, *more]))
+
+
+def discarded(answer: DiscardAnswer) -> CallToolResult:
+    """What was deleted, and what was kept and why."""
+    count = len(answer.discarded)
+    head = f"Discarded {count} {'entry' if count == 1 else 'entries'} ({answer.hours:f} h) of {answer.session_id}"
+    lines = [f"{head}: {', '.join(answer.discarded)}" if count else f"{head}."]
+    lines += [f"Kept {kept.id}: {kept.reason}" for kept in answer.kept]
+    return _result(answer, "\n".join(lines + ([answer.message] if answer.message else [])))
+
+
+def _line(row: EntryAnswer | EntryRow) -> str:
+    """An entry on one line. Notes are quoted: they are data, whoever wrote them."""
+    where = "/".join(part for part in (row.project_id, row.task_id) if part)
+    facts = [row.id, str(row.spent_date or ""), f"{row.hours.normalize():f} h", where]
+    facts += ["not billable"] if row.is_billable is False else []
+    facts += [f'"{" ".join(row.notes.split())}"'] if row.notes else []
+    return " ".join(fact for fact in facts if fact)
+
+
+def _result(answer: BaseModel, text: str) -> CallToolResult:
+    return CallToolResult(
+        content=[TextContent(type="text", text=text)],
+        structured_content=answer.model_dump(mode="json", exclude_none=True),
+    )

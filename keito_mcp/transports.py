@@ -1,0 +1,157 @@
+"""How a host reaches the server: stdio, or Streamable HTTP and SSE in one ASGI app."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from contextlib import asynccontextmanager
+from io import TextIOWrapper
+from ipaddress import ip_address
+from threading import Timer
+from typing import TYPE_CHECKING, NoReturn
+
+import anyio
+from mcp.server.stdio import stdio_server
+from mcp.server.transport_security import TransportSecuritySettings
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from starlette.applications import Starlette
+
+    from keito_mcp.server import KeitoServer
+
+HTTP_PATH = "/mcp"
+SSE_PATH = "/sse"
+MESSAGES_PATH = "/messages/"
+
+_AFTER_EOF = 0.5
+"""Seconds that answers on their way have once the host has closed its end."""
+
+_AFTER_SIGTERM = 3
+"""Seconds that HTTP calls in flight have once the server is told to stop."""
+
+_LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
+
+
+class NotLoopback(Exception):
+    """An address was asked for that other machines can reach."""
+
+
+def run_stdio(server: KeitoServer) -> NoReturn:
+    """Serve one host over stdin and stdout until it is gone, then end the process at once.
+
+    There is no shutdown work: what matters is in the journal before it is acted on. Waiting for threads would
+    only keep a host waiting that sends SIGKILL half a second later anyway.
+    """
+    end_on_signals()
+    try:
+        anyio.run(_serve_stdio, server)
+    except* OSError:
+        pass  # the host closed the pipe that answers go to
+    _end()
+
+
+async def _serve_stdio(server: KeitoServer) -> None:
+    low_level = server._lowlevel_server  # noqa: SLF001 -- the SDK takes streams for stdio nowhere else
+    async with stdio_server(stdin=_HostInput(_take_stdin())) as (received, sent):
+        await low_level.run(received, sent, low_level.create_initialization_options())
+
+
+class _HostInput(anyio.AsyncFile[str]):
+    """What the host says; when it says no more, the process has little time left."""
+
+    async def readline(self) -> str:
+        line = await super().readline()
+        if not line:
+            last = Timer(_AFTER_EOF, _end)
+            last.daemon = True
+            last.start()
+        return line
+
+
+def _take_stdin() -> TextIOWrapper:
+    """Standard input for the protocol alone: children of this process read an empty one."""
+    wire = os.dup(0)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    return TextIOWrapper(os.fdopen(wire, "rb"), encoding="utf-8", errors="replace")
+
+
+def end_on_signals() -> None:
+    """From now on SIGINT, SIGTERM and SIGHUP end the process at once, like the end of input."""
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), lambda *_: _end())
+
+
+def _end() -> NoReturn:
+    os._exit(0)
+
+
+def http_app(server: KeitoServer) -> Starlette:
+    """Streamable HTTP and SSE in one ASGI app, for callers on this machine.
+
+    The SDK checks the Host and Origin of each request, so that no web page can reach it through a browser.
+    """
+    from starlette.applications import Starlette
+
+    security = TransportSecuritySettings(
+        enable_dns_rebinding_protection=True,
+        allowed_hosts=[spelling for name in _LOOPBACK_NAMES for spelling in (name, f"{name}:*")],
+        allowed_origins=[f"http://{name}{port}" for name in _LOOPBACK_NAMES for port in ("", ":*")],
+    )
+    http = server.streamable_http_app(streamable_http_path=HTTP_PATH, transport_security=security)
+    sse = server.sse_app(sse_path=SSE_PATH, message_path=MESSAGES_PATH, transport_security=security)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        async with server.session_manager.run():
+            yield
+        await server.runtime.aclose()
+
+    return Starlette(routes=[*http.routes, *sse.routes], lifespan=lifespan)
+
+
+async def serve_http(server: KeitoServer, *, host: str, port: int, on_ready: Callable[[str], None]) -> None:
+    """Serve HTTP and SSE until cancelled or told to stop by a signal.
+
+    Args:
+        server: What is served.
+        host: A loopback address.
+        port: A port, or 0 for any that is free.
+        on_ready: Told the address, such as `http://127.0.0.1:8787`, once connections are taken.
+
+    Raises:
+        NotLoopback: The address can be reached from other machines, and callers can't be told apart yet.
+        OSError: The address can't be listened on.
+    """
+    import uvicorn
+
+    listener = _listen(host, port)
+    with listener:
+        name, bound, *_ = listener.getsockname()
+        on_ready(f"http://[{name}]:{bound}" if ":" in name else f"http://{name}:{bound}")
+        config = uvicorn.Config(
+            http_app(server), log_config=None, access_log=False, timeout_graceful_shutdown=_AFTER_SIGTERM
+        )
+        await uvicorn.Server(config).serve(sockets=[listener])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    if not _is_loopback(host):
+        raise NotLoopback(
+            f"keito-mcp serves on a loopback address only (127.0.0.1, localhost or ::1), not {host}: "
+            "it can't tell callers apart, so whoever reached it would write under your key."
+        )
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
