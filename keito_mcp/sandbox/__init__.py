@@ -1,0 +1,12 @@
+"""An embedded Keito: the documented REST API over SQLite, for demos, tests and offline work.
+
+It stands on its own and imports nothing else of the package, so that it can disagree with the client.
+"""
+
+from keito_mcp.sandbox.app import create_app
+from keito_mcp.sandbox.faults import ConnectionCut, Fault, Faults
+from keito_mcp.sandbox.gate import RecordedRequest
+from keito_mcp.sandbox.serving import serve
+from keito_mcp.sandbox.store import Store
+
+__all__ = ["ConnectionCut", "Fault", "Faults", "RecordedRequest", "Store", "create_app", "serve"]
