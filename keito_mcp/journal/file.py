@@ -2,12 +2,14 @@
 
 import os
 import sqlite3
+import time
 from pathlib import Path
 
 from keito_mcp.paths import STATE_DIR_VARIABLE, journal_file
 
 SCHEMA_VERSION = 1
 _BUSY_SECONDS = 5.0
+_RACE_PAUSE = 0.01
 _MOUNTS = Path("/proc/self/mounts")
 _SHARED_FILE_SYSTEMS = (
     "nfs",
@@ -105,12 +107,26 @@ def _prepared(path: Path) -> sqlite3.Connection:
         connection.row_factory = sqlite3.Row
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA synchronous = FULL")
-        connection.execute(f"PRAGMA journal_mode = {'WAL' if wal_is_safe(path) else 'TRUNCATE'}")
+        _choose_mode(connection, "WAL" if wal_is_safe(path) else "TRUNCATE")
         _migrate(connection, path)
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _choose_mode(connection: sqlite3.Connection, mode: str) -> None:
+    """Set the journal mode. Where others open a new file just now, SQLite refuses this at once instead of waiting."""
+    give_up = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            connection.execute(f"PRAGMA journal_mode = {mode}")
+        except sqlite3.OperationalError:
+            if time.monotonic() >= give_up:
+                raise
+            time.sleep(_RACE_PAUSE)
+        else:
+            return
 
 
 def _migrate(connection: sqlite3.Connection, path: Path) -> None:

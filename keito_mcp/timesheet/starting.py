@@ -29,6 +29,7 @@ async def start(ledger: Ledger, worker: Worker, work: Work, *, replace_running: 
     async with ledger.one_at_a_time(worker.owner):
         entry, body = _timer(ledger, worker, work)
         made = await creates.create(ledger, entry, body)
+        message = None
         if isinstance(made, Earlier):
             running = await _still_running(ledger, made)
             if running is not None:
@@ -36,13 +37,14 @@ async def start(ledger: Ledger, worker: Worker, work: Work, *, replace_running: 
                     return EntryAnswer.of(Status.ALREADY_RUNNING, running, known=made.entry)
                 if not replace_running:
                     raise _another_runs(made.entry, running)
-                await stopping.stop_running(ledger, worker.owner.account, running, made.entry)
+                stopped = await stopping.stop_running(ledger, worker.owner.account, running, made.entry)
+                message = f"Timer {stopped.id} was stopped first, with {stopped.hours.normalize():f} h."
             # It starts now: what came before is another entry's time.
             entry, body = _timer(ledger, worker, work)
             made = await creates.create(ledger, entry, body)
         if isinstance(made, Earlier):
             raise _another_runs(made.entry, None)
-        return EntryAnswer.of(Status.RUNNING, made, known=entry)
+        return EntryAnswer.of(Status.RUNNING, made, known=entry, message=message)
 
 
 def _timer(ledger: Ledger, worker: Worker, work: Work) -> tuple[Entry, TimeEntryCreate]:
