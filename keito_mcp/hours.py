@@ -69,3 +69,8 @@ def of_duration(duration: timedelta) -> Decimal:
 def round_to_places(hours: Decimal) -> Decimal:
     """The same hours with four decimal places, halves rounded up."""
     return hours.quantize(LEAST, ROUND_HALF_UP)
+
+
+def text(hours: Decimal) -> str:
+    """Hours as people write them, without zeros at the end: 1.5, 0.0001, 10."""
+    return f"{hours.normalize():f}"

@@ -7,6 +7,7 @@ from typing import Annotated
 from mcp.types import CallToolResult, TextContent
 from pydantic import BaseModel  # noqa: TC002 -- the annotations below are read when the tools are made
 
+from keito_mcp import hours as decimal_hours
 from keito_mcp.answers import DiscardAnswer, EntryAnswer, EntryRow, ListAnswer, Status
 
 Entry = Annotated[CallToolResult, EntryAnswer]
@@ -33,7 +34,7 @@ def entry(answer: EntryAnswer) -> CallToolResult:
 def entries(answer: ListAnswer) -> CallToolResult:
     """A page of entries, a line each."""
     count = len(answer.entries)
-    head = f"{count} {'entry' if count == 1 else 'entries'}, {answer.total_hours:f} h"
+    head = f"{count} {'entry' if count == 1 else 'entries'}, {decimal_hours.text(answer.total_hours)} h"
     lines = [f"{_line(row)} {row.status}" if row.status is Status.RUNNING else _line(row) for row in answer.entries]
     more = [f"More: call again with cursor={answer.next_cursor}"] if answer.has_more else []
     return _result(answer, "\n".join([head, *lines, *more]))
@@ -42,7 +43,8 @@ def entries(answer: ListAnswer) -> CallToolResult:
 def discarded(answer: DiscardAnswer) -> CallToolResult:
     """What was deleted, and what was kept and why."""
     count = len(answer.discarded)
-    head = f"Discarded {count} {'entry' if count == 1 else 'entries'} ({answer.hours:f} h) of {answer.session_id}"
+    entries_ = f"{count} {'entry' if count == 1 else 'entries'} ({decimal_hours.text(answer.hours)} h)"
+    head = f"Discarded {entries_} of session {answer.session_id}"
     lines = [f"{head}: {', '.join(answer.discarded)}" if count else f"{head}."]
     lines += [f"Kept {kept.id}: {kept.reason}" for kept in answer.kept]
     return _result(answer, "\n".join(lines + ([answer.message] if answer.message else [])))
@@ -51,7 +53,7 @@ def discarded(answer: DiscardAnswer) -> CallToolResult:
 def _line(row: EntryAnswer | EntryRow) -> str:
     """An entry on one line. Notes are quoted: they are data, whoever wrote them."""
     where = "/".join(part for part in (row.project_id, row.task_id) if part)
-    facts = [row.id, str(row.spent_date or ""), f"{row.hours.normalize():f} h", where]
+    facts = [row.id, str(row.spent_date or ""), f"{decimal_hours.text(row.hours)} h", where]
     facts += ["not billable"] if row.is_billable is False else []
     facts += [f'"{" ".join(row.notes.split())}"'] if row.notes else []
     return " ".join(fact for fact in facts if fact)

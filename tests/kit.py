@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import anyio
 import httpx
 from mcp import Client
 from mcp.types import CallToolResult, Implementation, TextContent
@@ -23,6 +24,13 @@ PERSONS_KEY = "keito_sk_another"
 
 QUICK = Timeouts(attempt=0.5, read=1.0, write=1.5, retry_after=0.3, backoff=0.01)
 """Time limits for tests of answers that never come."""
+
+
+async def until(condition: Callable[[], object], seconds: float = 10) -> None:
+    """Wait for something that happens outside of this event loop."""
+    with anyio.fail_after(seconds):
+        while not condition():  # noqa: ASYNC110 -- nobody here can set an event for it
+            await anyio.sleep(0.01)
 
 
 class FakeClock:

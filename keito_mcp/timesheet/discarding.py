@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
 
+from keito_mcp import hours as decimal_hours
 from keito_mcp.answers import DiscardAnswer, Kept
 from keito_mcp.clock import latest_day
 from keito_mcp.journal import Entry, EntryState
@@ -176,7 +177,8 @@ async def _changed_by_a_person(ledger: Ledger, known: Entry | None, shown: TimeE
         if shown.is_running:
             return "A person started it again in Keito."
         if shown.hours is not None and shown.hours != known.hours:
-            return f"A person changed its hours from {known.hours.normalize():f} to {shown.hours.normalize():f}."
+            before, after = decimal_hours.text(known.hours), decimal_hours.text(shown.hours)
+            return f"A person changed its hours from {before} to {after}."
     elif shown.is_running is False and await ledger.unsettled_stop(known) != shown.hours:
         return "A person stopped it in Keito."
     return None

@@ -3,6 +3,7 @@
 import uuid
 from decimal import Decimal
 
+from keito_mcp import hours as decimal_hours
 from keito_mcp.answers import EntryAnswer, Status
 from keito_mcp.journal import Earlier, Entry, EntryState
 from keito_mcp.keito import NotFound, TimeEntry, TimeEntryCreate
@@ -38,7 +39,7 @@ async def start(ledger: Ledger, worker: Worker, work: Work, *, replace_running: 
                 if not replace_running:
                     raise _another_runs(made.entry, running)
                 stopped = await stopping.stop_running(ledger, worker.owner.account, running, made.entry)
-                message = f"Timer {stopped.id} was stopped first, with {stopped.hours.normalize():f} h."
+                message = f"Timer {stopped.id} was stopped first, with {decimal_hours.text(stopped.hours)} h."
             # It starts now: what came before is another entry's time.
             entry, body = _timer(ledger, worker, work)
             made = await creates.create(ledger, entry, body)

@@ -80,9 +80,9 @@ async def _hours(ledger: Ledger, entry: TimeEntry, known: Entry | None) -> tuple
             "The start isn't known here; the hours are Keito's own count.",
         )
     if took.duration > LONGEST_TIMER:
-        most = decimal_hours.of_duration(LONGEST_TIMER)
+        most, ran = decimal_hours.of_duration(LONGEST_TIMER), decimal_hours.of_duration(took.duration)
         return most, (
-            f"It ran for {decimal_hours.of_duration(took.duration)} h; a timer counts at most {most.normalize()}. "
+            f"It ran for {decimal_hours.text(ran)} h; a timer counts {decimal_hours.text(most)} h at most. "
             "If all of it was work, correct it with stop_timer, this entry_id and hours."
         )
     message = None
@@ -221,7 +221,7 @@ async def _finished(
         return _left_alone(
             known,
             entry,
-            f"Its hours were changed in Keito since (from {known.hours.normalize():f}); it is left as it is.",
+            f"Its hours were changed in Keito since (from {decimal_hours.text(known.hours)}); it is left as it is.",
         )
     answer = await changes.update(ledger, worker.owner.account, entry.id, known, TimeEntryUpdate.model_validate(given))
     return EntryAnswer.of(Status.UPDATED, answer, known=known)

@@ -1,0 +1,218 @@
+import json
+import sqlite3
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from tests.kit import Agent, Desk, FakeClock, Keito, MakeDesk
+
+pytestmark = pytest.mark.anyio
+
+
+async def _elsewhere(keito: Keito, session: str = "session-1", agent: str = "tester", **fields: Any) -> str:
+    """An agent's entry that this machine's journal knows nothing of."""
+    entry = await keito.person(
+        "POST",
+        **{
+            "project_id": "prj_abc",
+            "spent_date": "2026-03-06",
+            "hours": 1,
+            "source": "agent",
+            "metadata": {"session_id": session, "agent_id": agent},
+            **fields,
+        },
+    )
+    return str(entry["id"])
+
+
+async def test_a_session_is_one_look_up_and_one_delete_for_each_entry(
+    agent: Agent, keito: Keito, clock: FakeClock, desk: Desk
+) -> None:
+    logged = await agent.call("log_time", hours=1)
+    stopped = await agent.call("start_timer")
+    clock.pass_time(timedelta(minutes=30))
+    await agent.call("stop_timer")
+    running = await agent.call("start_timer", notes="More")
+    sent, commits = len(keito.requests), len(desk.commits)
+    answer = await agent.call("discard_session", reason="It failed")
+
+    assert keito.methods[sent:] == ["GET", "DELETE", "DELETE", "DELETE"]
+    assert keito.requests[sent].query == "source=agent&from=2026-03-05&to=2026-03-07&limit=200"
+    assert set(answer["discarded"]) == {logged["id"], stopped["id"], running["id"]}
+    assert answer["hours"] == 1.5
+    assert answer["kept"] == []
+    assert desk.commits[commits:] == ["begin", "settle"]
+    assert keito.entries() == []
+
+
+async def test_what_is_deleted_is_kept_whole_in_the_journal_with_the_reason(
+    agent: Agent, desk: Desk, keito: Keito
+) -> None:
+    await agent.call("log_time", hours=1, notes="Whole", metadata={"ticket": "KEI-7"})
+    [before] = keito.entries()
+    await agent.call("discard_session", reason="It failed")
+    with sqlite3.connect(desk.runtime.settings.folder / "journal.sqlite3") as journal:
+        [(body, state)] = journal.execute("SELECT body, state FROM writes WHERE kind = 'delete'")
+    journal.close()
+
+    assert json.loads(body) == {"entry": before, "reason": "It failed"}
+    assert state == "done"
+
+
+async def test_a_discarded_timer_no_longer_runs_here(agent: Agent) -> None:
+    await agent.call("start_timer")
+    await agent.call("discard_session")
+    assert (await agent.call("start_timer"))["status"] == "running"
+
+
+async def test_entries_of_the_session_from_elsewhere_and_of_its_sub_agents_go_too(agent: Agent, keito: Keito) -> None:
+    await _elsewhere(keito, agent="another machine")
+    await _elsewhere(keito, agent="tester", metadata={"session_id": "session-1", "subagent_id": "helper"})
+    answer = await agent.call("discard_session")
+
+    assert len(answer["discarded"]) == 2
+    assert keito.entries() == []
+
+
+async def test_other_sessions_and_people_are_not_touched(agent: Agent, keito: Keito) -> None:
+    await _elsewhere(keito, session="other")
+    await _elsewhere(keito, source="web")
+    await agent.call("log_time", hours=1)
+    answer = await agent.call("discard_session")
+
+    assert len(answer["discarded"]) == 1
+    assert len(keito.entries()) == 2
+
+
+async def test_what_a_person_changed_is_kept_with_the_reason(agent: Agent, keito: Keito) -> None:
+    changed = await agent.call("log_time", hours=1, notes="a")
+    restarted = await agent.call("log_time", hours=1, notes="b")
+    approved = await agent.call("log_time", hours=1, notes="c")
+    stopped = await agent.call("start_timer", notes="d")
+    moved = await agent.call("log_time", hours=1, notes="e")
+    await keito.person("PATCH", changed["id"], hours=2)
+    await keito.person("PATCH", restarted["id"], is_running=True)
+    await keito.person("PATCH", stopped["id"], is_running=False, hours=0.5)
+    await keito.person("PATCH", moved["id"], notes="A person's words")
+    keito.store.approve(approved["id"])
+    answer = await agent.call("discard_session")
+
+    reasons = {kept["id"]: kept["reason"] for kept in answer["kept"]}
+    assert "from 1 to 2" in reasons[changed["id"]]
+    assert "started it again" in reasons[restarted["id"]]
+    assert "stopped it" in reasons[stopped["id"]]
+    assert "409" in reasons[approved["id"]]
+    assert answer["discarded"] == [moved["id"]]
+    assert all(kept in answer.text for kept in reasons)
+
+
+async def test_an_entry_that_is_gone_already_counts_as_discarded(agent: Agent, keito: Keito) -> None:
+    gone = await agent.call("log_time", hours=1, notes="a")
+    stands = await agent.call("log_time", hours=1, notes="b")
+    await keito.person("DELETE", gone["id"])
+    answer = await agent.call("discard_session")
+
+    assert set(answer["discarded"]) == {gone["id"], stands["id"]}
+    assert answer["hours"] == 1
+
+
+async def test_discarding_twice_finds_nothing_more(agent: Agent, keito: Keito) -> None:
+    await agent.call("log_time", hours=1)
+    await agent.call("discard_session")
+    answer = await agent.call("discard_session")
+
+    assert answer["discarded"] == []
+    assert keito.methods.count("DELETE") == 1
+
+
+async def test_with_a_made_up_session_only_what_this_process_wrote_goes_and_the_answer_says_so(
+    make_desk: MakeDesk, keito: Keito
+) -> None:
+    async with make_desk(session_id=None).client() as other_process:
+        await other_process.call("log_time", hours=1, notes="Of another process")
+    async with make_desk(session_id=None).client() as agent:
+        mine = await agent.call("log_time", hours=2, notes="Mine")
+        answer = await agent.call("discard_session")
+
+    assert answer["discarded"] == [mine["id"]]
+    assert "isn't certain" in answer["message"]
+    assert [entry["notes"] for entry in keito.entries()] == ["Of another process"]
+
+
+async def test_with_a_made_up_session_that_wrote_nothing_keito_is_not_asked(make_desk: MakeDesk, keito: Keito) -> None:
+    async with make_desk(session_id=None).client() as agent:
+        answer = await agent.call("discard_session")
+
+    assert answer["discarded"] == []
+    assert keito.sent == []
+
+
+async def test_of_another_session_only_this_agents_entries_of_the_last_week_go(
+    make_desk: MakeDesk, agent: Agent, keito: Keito, clock: FakeClock
+) -> None:
+    async with make_desk(session_id="before").client() as earlier:
+        old = await earlier.call("log_time", hours=1, spent_date="2026-02-20")
+    recent = await _elsewhere(keito, session="before", spent_date="2026-02-28")
+    await _elsewhere(keito, session="before", agent="somebody else")
+    clock.pass_time(timedelta(minutes=3))
+    answer = await agent.call("discard_session", session_id="before")
+
+    assert answer["discarded"] == [recent]
+    [kept] = answer["kept"]
+    assert kept["id"] == old["id"]
+    assert "7 days" in kept["reason"]
+    assert len(keito.entries()) == 2
+
+
+async def test_progress_is_told_for_each_entry(desk: Desk) -> None:
+    told: list[tuple[float, float | None]] = []
+
+    async def progress(done: float, total: float | None, message: str | None) -> None:
+        if message and "of 3" in message:
+            told.append((done, total))
+
+    async with desk.client() as agent:
+        for notes in "abc":
+            await agent.call("log_time", hours=1, notes=notes)
+        await agent.client.call_tool("discard_session", {}, progress_callback=progress)
+
+    assert told == [(1, 3), (2, 3), (3, 3)]
+
+
+@pytest.mark.parametrize("fault", [{"cut_before": True}, {"status": 500}, {"hang": True}])
+async def test_a_delete_whose_outcome_is_not_known_is_said_and_the_next_discard_ends_it(
+    agent: Agent, keito: Keito, fault: dict[str, Any]
+) -> None:
+    first = await agent.call("log_time", hours=1, notes="a")
+    second = await agent.call("log_time", hours=1, notes="b")
+    keito.fails("DELETE", **fault)
+    answer = await agent.call("discard_session")
+
+    reasons = {kept["id"]: kept["reason"] for kept in answer["kept"]}
+    assert "isn't known" in reasons[second["id"]]
+    assert "not tried" in reasons[first["id"]]
+    assert (await agent.call("discard_session"))["kept"] == []
+    assert keito.entries() == []
+
+
+@pytest.mark.parametrize("fault", [{"cut_after": True}, {"status": 502, "commit": True}])
+async def test_a_delete_whose_answer_was_lost_is_read_again_and_counts(
+    agent: Agent, keito: Keito, fault: dict[str, Any]
+) -> None:
+    logged = await agent.call("log_time", hours=1)
+    keito.fails("DELETE", **fault)
+    answer = await agent.call("discard_session")
+
+    assert answer["discarded"] == [logged["id"]]
+    assert keito.methods == ["POST", "GET", "DELETE", "GET"]
+
+
+async def test_when_keito_cannot_be_asked_nothing_is_deleted(agent: Agent, keito: Keito) -> None:
+    await agent.call("log_time", hours=1)
+    keito.fails("GET", status=500, times=100)
+    answer = await agent.call("discard_session")
+
+    assert answer.is_error
+    assert "Nothing was changed" in answer.text
+    assert len(keito.entries()) == 1

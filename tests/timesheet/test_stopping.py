@@ -1,0 +1,287 @@
+from datetime import timedelta
+
+import pytest
+
+from tests.kit import Agent, Desk, FakeClock, Keito, MakeDesk
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_stopping_reads_the_entry_and_patches_it_with_the_elapsed_hours(
+    agent: Agent, keito: Keito, clock: FakeClock, desk: Desk
+) -> None:
+    started = await agent.call("start_timer", notes="Fix the login")
+    clock.pass_time(timedelta(hours=1, minutes=30, seconds=1))
+    stopped = await agent.call("stop_timer", notes="Fixed it")
+
+    path = f"/v1/time-entries/{started['id']}"
+    assert keito.sent[1:] == [("GET", path), ("PATCH", path)]
+    assert keito.body() == {"hours": 1.5003, "is_running": False, "notes": "Fixed it"}
+    assert desk.commits == ["create", "settle", "begin", "settle"]
+    assert stopped["status"] == "stopped"
+    assert stopped["hours"] == 1.5003
+    assert stopped["notes"] == "Fixed it"
+    assert "message" not in stopped
+
+
+async def test_notes_that_are_not_given_are_not_sent(agent: Agent, keito: Keito, clock: FakeClock) -> None:
+    await agent.call("start_timer", notes="Fix the login")
+    clock.pass_time(timedelta(minutes=6))
+    stopped = await agent.call("stop_timer")
+
+    assert keito.body() == {"hours": 0.1, "is_running": False}
+    assert stopped["notes"] == "Fix the login"
+
+
+async def test_given_hours_win_over_the_elapsed_time(agent: Agent, keito: Keito, clock: FakeClock) -> None:
+    await agent.call("start_timer")
+    clock.pass_time(timedelta(hours=3))
+    stopped = await agent.call("stop_timer", hours="45m")
+
+    assert stopped["hours"] == 0.75
+    assert keito.entries()[0]["hours"] == 0.75
+
+
+async def test_a_timer_that_ran_for_no_time_at_all_counts_the_least_there_is(agent: Agent) -> None:
+    await agent.call("start_timer")
+    assert (await agent.call("stop_timer"))["hours"] == 0.0001
+
+
+async def test_stopping_twice_answers_the_same_entry_without_a_request(agent: Agent, keito: Keito) -> None:
+    started = await agent.call("start_timer")
+    await agent.call("stop_timer", hours=1)
+    sent = len(keito.requests)
+    by_id = await agent.call("stop_timer", entry_id=started["id"])
+    again = await agent.call("stop_timer")
+
+    assert by_id["status"] == again["status"] == "already_stopped"
+    assert by_id["id"] == again["id"] == started["id"]
+    assert again["hours"] == 1
+    # Without an id the timer could also have been started elsewhere, so Keito is asked.
+    assert keito.methods[sent:] == ["GET"]
+
+
+async def test_where_no_timer_ever_ran_the_error_points_to_the_other_tools(agent: Agent, keito: Keito) -> None:
+    answer = await agent.call("stop_timer")
+
+    assert answer.is_error
+    assert "log_time" in answer.text
+    assert "start_timer" in answer.text
+    assert keito.entries() == []
+
+
+async def test_the_handle_of_start_timer_stops_it_from_another_process(
+    make_desk: MakeDesk, keito: Keito, clock: FakeClock
+) -> None:
+    async with make_desk().client() as agent:
+        started = await agent.call("start_timer")
+    clock.pass_time(timedelta(hours=2))
+    async with make_desk().client() as agent:
+        stopped = await agent.call("stop_timer", entry_id=started["id"])
+
+    assert stopped["status"] == "stopped"
+    assert keito.entry(started["id"])["hours"] == 2
+
+
+async def test_a_timer_that_another_machine_started_is_found_in_keito_by_its_session(
+    make_desk: MakeDesk, keito: Keito, clock: FakeClock
+) -> None:
+    await keito.person(
+        "POST",
+        project_id="prj_abc",
+        spent_date="2026-03-06",
+        is_running=True,
+        source="agent",
+        metadata={"session_id": "session-1", "agent_id": "tester", "started_at": "2026-03-06T11:00:00Z"},
+    )
+    clock.pass_time(timedelta(hours=1))
+    async with make_desk().client() as agent:
+        stopped = await agent.call("stop_timer")
+
+    assert stopped["status"] == "stopped"
+    assert stopped["hours"] == 2
+
+
+async def test_several_running_timers_found_in_keito_are_listed_and_none_is_stopped(agent: Agent, keito: Keito) -> None:
+    made = [
+        await keito.person(
+            "POST",
+            project_id="prj_abc",
+            spent_date="2026-03-06",
+            is_running=True,
+            source="agent",
+            metadata={"session_id": "session-1", "agent_id": "tester"},
+        )
+        for _ in range(2)
+    ]
+    answer = await agent.call("stop_timer")
+
+    assert answer.is_error
+    assert all(entry["id"] in answer.text for entry in made)
+    assert all(entry["is_running"] for entry in keito.entries())
+
+
+async def test_other_agents_timers_in_the_same_session_are_not_taken_for_ours(agent: Agent, keito: Keito) -> None:
+    await keito.person(
+        "POST",
+        project_id="prj_abc",
+        spent_date="2026-03-06",
+        is_running=True,
+        source="agent",
+        metadata={"session_id": "session-1", "agent_id": "tester", "subagent_id": "helper"},
+    )
+    assert (await agent.call("stop_timer")).is_error
+    assert keito.entries()[0]["is_running"] is True
+
+
+async def test_a_timer_that_a_person_stopped_is_left_as_the_person_left_it(
+    agent: Agent, keito: Keito, clock: FakeClock
+) -> None:
+    started = await agent.call("start_timer")
+    clock.pass_time(timedelta(hours=1))
+    await keito.person("PATCH", started["id"], is_running=False, hours=0.5)
+    stopped = await agent.call("stop_timer", hours=3, notes="Mine")
+
+    assert stopped["status"] == "already_stopped"
+    assert stopped["hours"] == 0.5
+    assert "left as it is" in stopped["message"]
+    assert "PATCH" not in keito.methods
+
+
+async def test_a_timer_that_a_person_deleted_is_an_error_that_says_so(agent: Agent, keito: Keito) -> None:
+    started = await agent.call("start_timer")
+    await keito.person("DELETE", started["id"])
+    answer = await agent.call("stop_timer")
+
+    assert answer.is_error
+    assert "deleted" in answer.text
+    assert "log_time" in answer.text
+    assert (await agent.call("start_timer"))["status"] == "running"
+
+
+async def test_a_persons_own_entry_is_never_touched(agent: Agent, keito: Keito) -> None:
+    own = await keito.person("POST", project_id="prj_abc", spent_date="2026-03-06", is_running=True, source="web")
+    answer = await agent.call("stop_timer", entry_id=own["id"], hours=1, notes="Mine")
+
+    assert answer.is_error
+    assert "not made by an agent" in answer.text
+    assert keito.methods == ["GET"]
+    assert keito.entry(own["id"])["is_running"] is True
+
+
+async def test_another_agents_entry_of_another_session_is_not_touched(agent: Agent, keito: Keito) -> None:
+    entry = await keito.person(
+        "POST",
+        project_id="prj_abc",
+        spent_date="2026-03-06",
+        is_running=True,
+        source="agent",
+        metadata={"session_id": "other", "agent_id": "other"},
+    )
+    answer = await agent.call("stop_timer", entry_id=entry["id"])
+
+    assert answer.is_error
+    assert "belongs to agent other" in answer.text
+    assert keito.entry(entry["id"])["is_running"] is True
+
+
+async def test_hours_and_notes_correct_a_stopped_entry_of_this_session(agent: Agent, keito: Keito) -> None:
+    started = await agent.call("start_timer", notes="Fix")
+    await agent.call("stop_timer", hours=2)
+    corrected = await agent.call("stop_timer", entry_id=started["id"], hours=1.25, notes="Fixed")
+
+    assert corrected["status"] == "updated"
+    assert keito.methods[-2:] == ["GET", "PATCH"]
+    assert keito.body() == {"hours": 1.25, "notes": "Fixed"}
+    again = await agent.call("stop_timer", entry_id=started["id"], hours=1.25, notes="Fixed")
+    assert again["status"] == "already_stopped"
+    assert keito.methods[-1] == "GET"
+
+
+async def test_logged_time_can_be_corrected_too(agent: Agent, keito: Keito) -> None:
+    logged = await agent.call("log_time", hours=2)
+    corrected = await agent.call("stop_timer", entry_id=logged["id"], hours=3)
+
+    assert corrected["status"] == "updated"
+    assert keito.entry(logged["id"])["hours"] == 3
+
+
+async def test_hours_that_a_person_changed_are_not_corrected(agent: Agent, keito: Keito) -> None:
+    logged = await agent.call("log_time", hours=2)
+    await keito.person("PATCH", logged["id"], hours=1)
+    answer = await agent.call("stop_timer", entry_id=logged["id"], hours=3)
+
+    assert answer["status"] == "already_stopped"
+    assert answer["hours"] == 1
+    assert "changed in Keito" in answer["message"]
+    assert keito.entry(logged["id"])["hours"] == 1
+
+
+async def test_an_entry_of_another_session_is_not_corrected(make_desk: MakeDesk, keito: Keito) -> None:
+    async with make_desk(session_id="before").client() as agent:
+        logged = await agent.call("log_time", hours=2)
+    async with make_desk(session_id="now").client() as agent:
+        answer = await agent.call("stop_timer", entry_id=logged["id"], hours=3)
+
+    assert answer["status"] == "already_stopped"
+    assert keito.entry(logged["id"])["hours"] == 2
+
+
+@pytest.mark.parametrize(
+    ("wall", "monotonic", "counted"),
+    [
+        (timedelta(hours=2), timedelta(hours=1), 1.0),
+        (timedelta(hours=1), timedelta(hours=2), 1.0),
+        (timedelta(hours=-1), timedelta(hours=1), 1.0),
+        (timedelta(days=1, hours=1), timedelta(hours=1), 1.0),
+    ],
+    ids=["suspended", "set back", "set back behind the start", "set a day ahead"],
+)
+async def test_a_clock_that_moved_bills_nothing_and_the_answer_says_so(
+    agent: Agent, clock: FakeClock, wall: timedelta, monotonic: timedelta, counted: float
+) -> None:
+    await agent.call("start_timer")
+    clock.wall += wall
+    clock.monotonic += monotonic.total_seconds()
+    stopped = await agent.call("stop_timer")
+
+    assert stopped["hours"] == counted
+    assert "clock" in stopped["message"]
+
+
+async def test_a_forgotten_timer_counts_eight_hours_and_the_answer_says_so(agent: Agent, clock: FakeClock) -> None:
+    await agent.call("start_timer")
+    clock.pass_time(timedelta(hours=31))
+    stopped = await agent.call("stop_timer")
+
+    assert stopped["hours"] == 8
+    assert "31 h" in stopped["message"]
+
+
+async def test_a_timer_over_a_reboot_is_counted_by_the_wall_clock(agent: Agent, clock: FakeClock) -> None:
+    await agent.call("start_timer")
+    clock.pass_time(timedelta(hours=2))
+    clock.boot_id, clock.monotonic = "boot-2", 10.0
+    assert (await agent.call("stop_timer"))["hours"] == 2
+
+
+@pytest.mark.parametrize("entry_id", ["../projects", "a/b", "te 1?x=y#z", "%2e%2e", "日本"])
+async def test_an_id_is_percent_encoded_whatever_it_is_made_of(agent: Agent, keito: Keito, entry_id: str) -> None:
+    answer = await agent.call("stop_timer", entry_id=entry_id)
+
+    assert answer.is_error
+    [(method, path)] = keito.sent
+    assert method == "GET"
+    assert path.startswith("/v1/time-entries/")
+    assert path.count("/") == 3
+    assert keito.requests[0].query == ""
+
+
+@pytest.mark.parametrize("entry_id", [".", ".."])
+async def test_an_id_that_addresses_elsewhere_even_when_encoded_is_not_sent(
+    agent: Agent, keito: Keito, entry_id: str
+) -> None:
+    answer = await agent.call("stop_timer", entry_id=entry_id)
+
+    assert answer.is_error
+    assert keito.sent == []
