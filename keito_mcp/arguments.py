@@ -31,7 +31,8 @@ def _text(value: object) -> object:
     return None if isinstance(value, str) and not value.strip() else value
 
 
-_Id = Annotated[str | None, BeforeValidator(_text), Field(max_length=ID_LIMIT)]
+_Id = Annotated[Annotated[str, Field(max_length=ID_LIMIT)] | None, BeforeValidator(_text)]
+_Words = Annotated[Annotated[str, Field(max_length=NOTES_LIMIT)] | None, BeforeValidator(_text)]
 _Date = Annotated[date, BeforeValidator(_date), WithJsonSchema({"type": "string", "format": "date"})]
 
 Hours = Annotated[
@@ -49,16 +50,8 @@ HoursInstead = Annotated[
 ProjectId = Annotated[_Id, Field(description="Default: the configured project")]
 TaskId = Annotated[_Id, Field(description="Default: the configured task")]
 EntryId = Annotated[_Id, Field(description="Default: this agent's running timer")]
-Notes = Annotated[
-    str | None,
-    BeforeValidator(_text),
-    Field(max_length=NOTES_LIMIT, description="What the work is; appears on the invoice"),
-]
-FinalNotes = Annotated[
-    str | None,
-    BeforeValidator(_text),
-    Field(max_length=NOTES_LIMIT, description="What was done; replaces the notes"),
-]
+Notes = Annotated[_Words, Field(description="What the work is; appears on the invoice")]
+FinalNotes = Annotated[_Words, Field(description="What was done; replaces the notes")]
 IsBillable = Annotated[bool | None, Field(description="Default: the project's")]
 Metadata = Annotated[dict[str, Any] | None, Field(description="Extra keys; identity is filled in by itself")]
 SpentDate = Annotated[
@@ -74,7 +67,7 @@ ReplaceRunning = Annotated[bool, Field(description="Stop a timer that runs for o
 Cursor = Annotated[str | None, BeforeValidator(_text), Field(description="next_cursor of the page before")]
 Limit = Annotated[int, Field(ge=1, le=200)]
 Source = Annotated[Literal["agent", "any"], Field(description="any: people's entries too")]
-Reason = Annotated[str | None, BeforeValidator(_text), Field(max_length=NOTES_LIMIT)]
+Reason = _Words
 DiscardedSession = Annotated[str, Field(min_length=1, max_length=ID_LIMIT, description='An id, or "current"')]
 
 

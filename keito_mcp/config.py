@@ -17,6 +17,9 @@ from keito_mcp import paths
 
 DEFAULT_API_URL = "https://api.keito.ai"
 _PRINTABLE_ASCII = re.compile(r"[\x21-\x7e]+")
+_UNEXPANDED = re.compile(r"\$\{[^}]*\}")
+"""What hosts leave in place of a variable that isn't set."""
+
 _IDENTITY_LIMIT = 200
 
 
@@ -25,7 +28,11 @@ class SettingsError(Exception):
 
 
 def _stripped(value: object) -> object:
-    return value.strip() if isinstance(value, str) else value
+    if not isinstance(value, str):
+        return value
+    if _UNEXPANDED.fullmatch(value.strip()):
+        raise ValueError(f"holds the text {value.strip()}: the host found no such variable where it was started")
+    return value.strip()
 
 
 def _base_url(value: str) -> str:
@@ -106,7 +113,7 @@ class Settings(BaseSettings):
     def _fits_in_a_header(cls, key: SecretStr | None) -> SecretStr | None:
         if key is None:
             return None
-        text = key.get_secret_value().strip()
+        text = str(_stripped(key.get_secret_value()))
         if not _PRINTABLE_ASCII.fullmatch(text):
             raise ValueError("holds a space, a line break or another character that no key has; copy it again")
         return SecretStr(text)
@@ -117,7 +124,7 @@ class Settings(BaseSettings):
         if name is not None:
             try:
                 ZoneInfo(name)
-            except (OSError, ValueError) as error:
+            except (KeyError, OSError, ValueError) as error:
                 raise ValueError("is not a time zone; write it like Europe/Berlin") from error
         return name
 

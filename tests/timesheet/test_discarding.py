@@ -168,14 +168,14 @@ async def test_of_another_session_only_this_agents_entries_of_the_last_week_go(
 async def test_progress_is_told_for_each_entry(desk: Desk) -> None:
     told: list[tuple[float, float | None]] = []
 
-    async def progress(done: float, total: float | None, message: str | None) -> None:
+    async def tell(progress: float, total: float | None, message: str | None) -> None:
         if message and "of 3" in message:
-            told.append((done, total))
+            told.append((progress, total))
 
     async with desk.client() as agent:
         for notes in "abc":
             await agent.call("log_time", hours=1, notes=notes)
-        await agent.client.call_tool("discard_session", {}, progress_callback=progress)
+        await agent.client.call_tool("discard_session", {}, progress_callback=tell)
 
     assert told == [(1, 3), (2, 3), (3, 3)]
 

@@ -1,5 +1,6 @@
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import anyio
 import pytest
@@ -89,7 +90,7 @@ async def test_the_same_call_after_two_minutes_is_another_entry(agent: Agent, ke
     ],
 )
 async def test_a_call_that_differs_in_anything_is_another_entry(
-    agent: Agent, keito: Keito, different: dict[str, object]
+    agent: Agent, keito: Keito, different: dict[str, Any]
 ) -> None:
     await agent.call("log_time", hours=1, notes="Review")
     other = await agent.call("log_time", **{"hours": 1, "notes": "Review", **different})

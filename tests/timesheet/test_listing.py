@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from tests.kit import Agent, Keito, MakeDesk
@@ -5,7 +7,7 @@ from tests.kit import Agent, Keito, MakeDesk
 pytestmark = pytest.mark.anyio
 
 
-async def _fill(keito: Keito, count: int, session: str, **fields: object) -> list[str]:
+async def _fill(keito: Keito, count: int, session: str, **fields: Any) -> list[str]:
     made = [
         await keito.person(
             "POST",
@@ -108,13 +110,13 @@ async def test_a_sessions_pages_are_walked_with_progress_and_to_a_bound(
     await _fill(keito, 8, "other")
     told: list[float] = []
 
-    async def progress(done: float, total: float | None, message: str | None) -> None:
+    async def tell(progress: float, total: float | None, message: str | None) -> None:
         assert total == 3
         assert message
-        told.append(done)
+        told.append(progress)
 
     async with make_desk().client() as agent:
-        first = await agent.client.call_tool("list_entries", {"session_id": "current"}, progress_callback=progress)
+        first = await agent.client.call_tool("list_entries", {"session_id": "current"}, progress_callback=tell)
         assert first.structured_content is not None
         assert first.structured_content["entries"] == []
         assert first.structured_content["has_more"] is True
