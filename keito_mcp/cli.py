@@ -26,11 +26,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0 done, 1 it failed. Wrong usage exits with 2.
     """
     chosen = _parser().parse_args(argv)
+    _log_to_stderr()
     command = {"serve": _serve, "demo": _demo, "sandbox": _sandbox, "doctor": _doctor}.get(chosen.command, _stdio)
     try:
         return command(chosen)
     except KeyboardInterrupt:
         return FAILED
+
+
+def _log_to_stderr() -> None:
+    """Send the log to stderr as `KEITO_LOG_LEVEL` says; a level that is none is said by each call, like any setting."""
+    level = os.environ.get("KEITO_LOG_LEVEL", "").strip()
+    known = level in {"DEBUG", "INFO", "WARNING", "ERROR"}
+    logging.basicConfig(
+        stream=sys.stderr, level=level if known else logging.WARNING, format="keito-mcp %(levelname)s %(message)s"
+    )
+    # It would log each header of each answer.
+    logging.getLogger("httpcore").setLevel(logging.WARNING)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -192,7 +192,7 @@ async def test_a_wrong_key_is_never_shown(make_desk: MakeDesk, caplog: pytest.Lo
     ],
 )
 async def test_a_setting_that_cannot_be_used_is_said_by_each_call_and_stops_nothing_else(
-    monkeypatch: pytest.MonkeyPatch, keito: Keito, setting: dict[str, str | None], says: str
+    monkeypatch: pytest.MonkeyPatch, keito: Keito, setting: dict[str, Any], says: str
 ) -> None:
     from keito_mcp.server import build_server  # noqa: PLC0415 -- here it reads the environment, not a fixture
 
