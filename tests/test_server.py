@@ -203,8 +203,8 @@ async def test_a_setting_that_cannot_be_used_is_said_by_each_call_and_stops_noth
     server = build_server()
     async with Desk(server.runtime, server, []).client() as agent:
         assert len((await agent.client.list_tools()).tools) == 5
-        for tool, arguments in (("log_time", {"hours": 1}), ("list_entries", {})):
-            answer = await agent.call(tool, **arguments)
+        for call in (agent.call("log_time", hours=1), agent.call("list_entries")):
+            answer = await call
             assert answer.is_error
             assert says in answer.text
             assert "two" not in answer.text
