@@ -7,6 +7,8 @@ from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 MOST = Decimal(24)
 LEAST = Decimal("0.0001")
 
+_KEPT_EXACTLY = Decimal("0.005")
+
 _CLOCK = re.compile(r"(\d{1,2}):([0-5]\d)(?::([0-5]\d))?")
 _UNITS = re.compile(
     r"(?:(\d+(?:\.\d+)?)\s*h(?:ours?|rs?)?)?\s*(?:(\d+(?:\.\d+)?)\s*m(?:in(?:ute)?s?)?)?\s*"
@@ -69,6 +71,11 @@ def of_duration(duration: timedelta) -> Decimal:
 def round_to_places(hours: Decimal) -> Decimal:
     """The same hours with four decimal places, halves rounded up."""
     return hours.quantize(LEAST, ROUND_HALF_UP)
+
+
+def same(one: Decimal | None, other: Decimal | None) -> bool:
+    """Whether two hours may be the same stretch of time: Keito may keep fewer places than were sent."""
+    return one is not None and other is not None and abs(one - other) <= _KEPT_EXACTLY
 
 
 def text(hours: Decimal) -> str:

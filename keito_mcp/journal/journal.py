@@ -46,7 +46,8 @@ class Journal:
         """Record an entry that is about to be created, unless something stands in its way.
 
         In its way stand an open timer of the same owner (for a timer), a create with the same `call_id`, and
-        one with the same `fingerprint` that was sent since `same_since` or whose outcome is unknown.
+        one with the same `fingerprint` that was sent since `same_since`, or that is of the same day and whose
+        outcome is unknown.
 
         Returns:
             The write's id, or what is in the way.

@@ -40,7 +40,10 @@ def _same_call(connection: sqlite3.Connection, entry: Entry, write: Write, same_
             writes.call_id = :call_id
             OR (
               writes.fingerprint = :fingerprint
-              AND (writes.sent_at >= :same_since OR writes.state = 'unknown')
+              AND (
+                writes.sent_at >= :same_since
+                OR (writes.state IN ('sent', 'unknown') AND entries.spent_date = :spent_date)
+              )
               AND entries.state NOT IN ('gone', 'discarded')
               AND (
                 entries.session_id = :session_id
@@ -55,6 +58,7 @@ def _same_call(connection: sqlite3.Connection, entry: Entry, write: Write, same_
             "call_id": write.call_id,
             "fingerprint": write.fingerprint,
             "same_since": _column(same_since),
+            "spent_date": _column(entry.spent_date),
         },
     ).fetchone()
     if row is None:

@@ -1,5 +1,6 @@
 """Changing an entry that was read just before: recorded, sent, and read again when no answer came."""
 
+from keito_mcp import hours as decimal_hours
 from keito_mcp.journal import Entry, EntryState, Write, WriteKind, WriteState
 from keito_mcp.keito import KeitoError, TimeEntry, TimeEntryUpdate
 from keito_mcp.timesheet.ledger import Ledger
@@ -38,7 +39,8 @@ async def update(
             answer = await ledger.api.update(entry_id, changes)
         except KeitoError as error:
             if error.nothing_written:
-                as_it_was: dict[str, object] = {"state": known.state} if known else {}
+                stopped = known is not None and known.state is EntryState.STOPPED
+                as_it_was = {"state": EntryState.STOPPED if stopped else EntryState.RUNNING}
                 await ledger.settle(write_id, WriteState.REFUSED, str(error), entry_key=entry_key, changes=as_it_was)
                 raise
             answer = await _made_all_the_same(ledger, write_id, entry_id, changes, error, deadline)
@@ -68,11 +70,11 @@ async def _made_all_the_same(
 
 def was_made(changes: TimeEntryUpdate, entry: TimeEntry) -> bool:
     """Whether an entry shows a change."""
-    return all(
-        getattr(entry, name) == wanted
-        for name in changes.model_fields_set
-        if (wanted := getattr(changes, name)) is not None
-    )
+    if changes.hours is not None and not decimal_hours.same(entry.hours, changes.hours):
+        return False
+    if changes.is_running is not None and entry.is_running is not changes.is_running:
+        return False
+    return changes.notes is None or entry.notes == changes.notes
 
 
 def _shown(answer: TimeEntry, changes: TimeEntryUpdate) -> dict[str, object]:

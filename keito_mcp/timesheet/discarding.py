@@ -42,7 +42,7 @@ async def discard(
         JournalError: Nothing was deleted.
         KeitoError: Keito can't be asked which entries there are; nothing was deleted.
     """
-    async with ledger.one_at_a_time(worker.owner):
+    async with ledger.one_at_a_time(*worker.owner.key):
         scope = await _scope(ledger, worker, session)
         found, all_seen = await _find(ledger, scope, progress)
         kept = [Kept(id=entry.entry_id or entry.entry_key, reason=why) for entry, why in scope.left]
@@ -179,6 +179,6 @@ async def _changed_by_a_person(ledger: Ledger, known: Entry | None, shown: TimeE
         if shown.hours is not None and shown.hours != known.hours:
             before, after = decimal_hours.text(known.hours), decimal_hours.text(shown.hours)
             return f"A person changed its hours from {before} to {after}."
-    elif shown.is_running is False and await ledger.unsettled_stop(known) != shown.hours:
+    elif shown.is_running is False and not decimal_hours.same(shown.hours, await ledger.unsettled_stop(known)):
         return "A person stopped it in Keito."
     return None

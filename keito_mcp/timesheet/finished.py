@@ -58,13 +58,14 @@ async def log(ledger: Ledger, worker: Worker, work: Work, *, hours: Decimal, spe
         source="agent",
         metadata=worker.metadata(work, key),
     )
-    async with ledger.one_at_a_time(worker.owner):
+    same = fingerprint(worker, work, hours, spent_date)
+    async with ledger.one_at_a_time(worker.owner.account, same):
         made = await creates.create(
             ledger,
             entry,
             body,
             call_id=worker.identity.call_id,
-            fingerprint=fingerprint(worker, work, hours, spent_date),
+            fingerprint=same,
         )
         if isinstance(made, Earlier):
             return await _again(ledger, made)

@@ -15,7 +15,6 @@ from keito_mcp.journal import (
     EntryState,
     Journal,
     JournalError,
-    Owner,
     Settlement,
     WriteKind,
     WriteState,
@@ -43,9 +42,9 @@ class Ledger:
         self._timeouts = timeouts
         self._locks: WeakValueDictionary[tuple[str, ...], anyio.Lock] = WeakValueDictionary()
 
-    def one_at_a_time(self, owner: Owner) -> anyio.Lock:
-        """The lock of an agent: two of its calls at once are done one after the other."""
-        return self._locks.setdefault(owner.key, anyio.Lock())
+    def one_at_a_time(self, *key: str) -> anyio.Lock:
+        """The lock of an agent's timer, or of one call: two of them at once are done one after the other."""
+        return self._locks.setdefault(key, anyio.Lock())
 
     @contextmanager
     def seeing_it_through(self) -> Iterator[float]:
@@ -69,7 +68,7 @@ class Ledger:
 
     async def find_by(self, deadline: float, entry_key: str, spent_date: date) -> TimeEntry | None:
         """The same before a deadline; None also where Keito doesn't answer."""
-        with anyio.move_on_at(deadline):
+        with anyio.CancelScope(deadline=deadline):
             try:
                 return await self.find(entry_key, spent_date)
             except KeitoError as error:
@@ -78,7 +77,7 @@ class Ledger:
 
     async def get_by(self, deadline: float, entry_id: str) -> TimeEntry | KeitoError | None:
         """One entry before a deadline; Keito's refusal, or None where it doesn't answer."""
-        with anyio.move_on_at(deadline):
+        with anyio.CancelScope(deadline=deadline):
             try:
                 return await self.api.get(entry_id)
             except KeitoError as error:

@@ -38,12 +38,17 @@ async def list_session(ledger: Ledger, wanted: TimeEntryFilter, session_id: str,
         room = wanted.limit - len(shown)
         shown += found[:room]
         if len(found) > room:
-            return _answer(shown, f"{skip + room}@{cursor or ''}")
+            return _answer(shown, _cursor(cursor, skip + room))
         cursor, skip = page.following, 0
         if cursor is None or len(shown) == wanted.limit:
             break
         await progress(pages, MOST_PAGES, f"{pages} pages read, {len(shown)} entries of the session found")
-    return _answer(shown, cursor)
+    return _answer(shown, _cursor(cursor, 0) if cursor else None)
+
+
+def _cursor(cursor: str | None, skip: int) -> str:
+    """A cursor that leads into the middle of one of Keito's pages; `_place` reads it."""
+    return f"{skip}@{cursor or ''}"
 
 
 def _place(cursor: str | None) -> tuple[str | None, int]:

@@ -27,7 +27,7 @@ async def start(ledger: Ledger, worker: Worker, work: Work, *, replace_running: 
         JournalError: Nothing was sent.
         KeitoError: Keito refused or can't be reached.
     """
-    async with ledger.one_at_a_time(worker.owner):
+    async with ledger.one_at_a_time(*worker.owner.key):
         entry, body = _timer(ledger, worker, work)
         made = await creates.create(ledger, entry, body)
         message = None

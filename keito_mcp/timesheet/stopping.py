@@ -34,7 +34,7 @@ async def stop(
         JournalError: Nothing was sent.
         KeitoError: Keito refused or can't be reached.
     """
-    async with ledger.one_at_a_time(worker.owner):
+    async with ledger.one_at_a_time(*worker.owner.key):
         if entry_id is None:
             known = await ledger.journal.open_timer(worker.owner)
             entry = await _shown(ledger, known) if known else await _running_in_keito(ledger, worker)
@@ -203,7 +203,7 @@ async def _finished(
 ) -> EntryAnswer:
     """What a call does to an entry that doesn't run: correct it, or leave it as a person left it."""
     if known is not None and known.state is not EntryState.STOPPED:
-        by_us = await ledger.unsettled_stop(known) == entry.hours
+        by_us = decimal_hours.same(entry.hours, await ledger.unsettled_stop(known))
         await ledger.seen(known, EntryState.STOPPED, entry.hours)
         if by_us:
             return EntryAnswer.of(Status.STOPPED, entry, known=known)
