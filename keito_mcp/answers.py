@@ -65,15 +65,16 @@ class EntryAnswer(_Answer):
 
 
 class EntryRow(EntryAnswer):
-    """One time entry of a list, with its notes cut."""
+    """One time entry of a list, with its notes cut, and marked only where it is not billable."""
 
     @classmethod
     def listed(cls, entry: TimeEntry) -> Self:
         """An entry as a list shows it."""
         row = cls.of(Status.RUNNING if entry.is_running else Status.STOPPED, entry)
-        if row.notes is None or len(row.notes) <= LISTED_NOTES:
-            return row
-        return row.model_copy(update={"notes": row.notes[: LISTED_NOTES - 1] + "…"})
+        notes = row.notes
+        if notes is not None and len(notes) > LISTED_NOTES:
+            notes = notes[: LISTED_NOTES - 1] + "…"
+        return row.model_copy(update={"notes": notes, "is_billable": None if row.is_billable else row.is_billable})
 
 
 class ListAnswer(_Answer):

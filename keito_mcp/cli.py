@@ -14,6 +14,7 @@ from keito_mcp.version import __version__
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from keito_mcp.keito import Timeouts
     from keito_mcp.runtime import Runtime
 
 DONE, FAILED = 0, 1
@@ -144,10 +145,14 @@ def _sandbox(chosen: argparse.Namespace) -> int:
     import anyio
 
     from keito_mcp import paths, sandbox
+    from keito_mcp.config import SettingsError
+    from keito_mcp.runtime import open_store
 
-    file = paths.sandbox_file(paths.state_dir())
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    store = sandbox.Store(file)
+    try:
+        store = open_store(paths.state_dir())
+    except SettingsError as error:
+        _say_aside(str(error))
+        return FAILED
 
     def announce(url: str) -> None:
         _say(f"The embedded Keito listens on {url}. Any key will do:")
@@ -167,19 +172,19 @@ def _sandbox(chosen: argparse.Namespace) -> int:
 def _doctor(chosen: argparse.Namespace) -> int:
     import anyio
 
-    from keito_mcp.doctor import examine
+    from keito_mcp.doctor import PATIENCE, examine
 
-    report = anyio.run(examine, _runtime(chosen, serves_one_user=True))
+    report = anyio.run(examine, _runtime(chosen, serves_one_user=True, timeouts=PATIENCE))
     _say(report.json() if chosen.json else report.text())
     return DONE if report.healthy else FAILED
 
 
-def _runtime(chosen: argparse.Namespace, *, serves_one_user: bool) -> Runtime:
+def _runtime(chosen: argparse.Namespace, *, serves_one_user: bool, timeouts: Timeouts | None = None) -> Runtime:
     from keito_mcp.runtime import Runtime, embedded_runtime
 
     if "sandbox" in chosen:
         return embedded_runtime(serves_one_user=serves_one_user)
-    return Runtime(serves_one_user=serves_one_user)
+    return Runtime(serves_one_user=serves_one_user, timeouts=timeouts)
 
 
 def _say(text: str) -> None:

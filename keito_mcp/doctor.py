@@ -1,6 +1,7 @@
 """What would be sent, where each value comes from, and whether Keito can be reached."""
 
 import json
+import os
 import time
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -9,10 +10,13 @@ from keito_mcp.config import Settings, SettingsError, variable
 from keito_mcp.explain import explain
 from keito_mcp.identity import Call, identify
 from keito_mcp.journal import JournalError
-from keito_mcp.keito import KeitoError, KeitoV1, TimeEntryFilter
+from keito_mcp.keito import KeitoError, KeitoV1, TimeEntryFilter, Timeouts
 from keito_mcp.runtime import Runtime
 from keito_mcp.session import described
 from keito_mcp.version import __version__
+
+PATIENCE = Timeouts(attempt=5.0, read=5.0)
+"""A person waits for the answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +72,7 @@ async def examine(runtime: Runtime) -> Report:
     )
     report = Report(
         version=__version__,
-        settings=_settings(settings),
+        settings=_settings(settings, embedded=runtime.is_embedded),
         identity=described(identify(call)),
         repository=await runtime.repository.facts() if runtime.repository else {},
         journal=journal,
@@ -79,11 +83,13 @@ async def examine(runtime: Runtime) -> Report:
     return report
 
 
-def _settings(settings: Settings) -> dict[str, dict[str, Any]]:
+def _settings(settings: Settings, *, embedded: bool) -> dict[str, dict[str, Any]]:
     facts = {}
     for field in Settings.model_fields:
         value = getattr(settings, field)
-        source = "environment" if field in settings.model_fields_set else "default"
+        source = "default"
+        if field in settings.model_fields_set:
+            source = "environment" if not embedded or variable(field) in os.environ else "--sandbox"
         if field == "api_key":
             value = "set, not shown" if value else None
         elif field == "state_dir":

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from keito_mcp.identity.git import Repository
     from keito_mcp.journal import Journal, Owner
     from keito_mcp.keito import Client, Timeouts
+    from keito_mcp.sandbox import Store
     from keito_mcp.timesheet import Timesheet
 
 
@@ -57,6 +58,11 @@ class Runtime:
         self.serves_one_user = serves_one_user
         self.process = uuid.uuid4().hex
         self.session = str(uuid.uuid4())
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether its Keito is the embedded one."""
+        return self._embedded is not None
 
     @cached_property
     def settings(self) -> Settings:
@@ -135,6 +141,25 @@ class Runtime:
             self.journal.close()
 
 
+def open_store(folder: Path) -> Store:
+    """The embedded Keito's entries in a state folder.
+
+    Raises:
+        SettingsError: The folder can't be written.
+    """
+    import sqlite3
+
+    from keito_mcp import paths, sandbox
+    from keito_mcp.config import SettingsError
+
+    file = paths.sandbox_file(folder)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return sandbox.Store(file)
+    except (OSError, sqlite3.Error) as error:
+        raise SettingsError(f"{paths.STATE_DIR_VARIABLE}: the folder {folder} can't be written ({error})") from error
+
+
 EMBEDDED_PROJECT = "prj_sandbox"
 
 
@@ -147,19 +172,17 @@ def embedded_runtime(*, serves_one_user: bool = True) -> Runtime:
         from keito_mcp.config import Settings
 
         settings = Settings.load()
-        return settings.model_copy(
-            update={
-                "api_url": "http://embedded.keito",
-                "api_key": SecretStr("keito_sk_embedded"),
-                "account_id": "embedded",
-                "project_id": settings.project_id or EMBEDDED_PROJECT,
-            }
-        )
+        fixed = {
+            "api_url": "http://embedded.keito",
+            "api_key": SecretStr("keito_sk_embedded"),
+            "account_id": "embedded",
+            "project_id": settings.project_id or EMBEDDED_PROJECT,
+        }
+        return settings.model_copy(update=fixed)
 
     def embedded(settings: Settings) -> ASGIApp:
-        from keito_mcp import paths, sandbox
+        from keito_mcp import sandbox
 
-        settings.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return sandbox.create_app(sandbox.Store(paths.sandbox_file(settings.folder)))
+        return sandbox.create_app(open_store(settings.folder))
 
     return Runtime(load=load, embedded=embedded, serves_one_user=serves_one_user)

@@ -2,7 +2,7 @@
 
 import re
 
-from keito_mcp.identity.facts import Call, Fact, Known, bounded
+from keito_mcp.identity.facts import VALUE_LIMIT, Call, Fact, Known, bounded
 
 _SLUGS = {
     "antigravity-client": "antigravity",
@@ -36,4 +36,4 @@ def known(call: Call) -> Known:
 def slug(name: str) -> str:
     """A client's name as lower-case words joined by hyphens; empty where no letter or digit is in it."""
     plain = _NOT_IN_A_SLUG.sub("-", name.lower()).strip("-")
-    return _SLUGS.get(plain, plain)
+    return _SLUGS.get(plain, plain)[:VALUE_LIMIT]

@@ -2,8 +2,9 @@
 
 import re
 import subprocess
+import time
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import anyio
 
@@ -16,15 +17,21 @@ _SCP_ADDRESS = re.compile(r"(?:[^@/\\]+@)?[^:/\\]{2,}:(?!//)([^\\]+)")
 class Repository:
     """The git facts of a folder, read again only when HEAD or its log changed."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, fresh: float = 1.0) -> None:
+        """The facts of a folder; for `fresh` seconds they are taken without looking again."""
         self._folder = folder
+        self._fresh = fresh
         self._git_dir: Path | None = None
         self._stamp: tuple[int, ...] | None = None
         self._facts: dict[str, str] = {}
+        self._checked = 0.0
 
     async def facts(self) -> dict[str, str]:
         """`repository`, `git_branch` and `git_rev`, each where it is known; none outside of a repository."""
+        if self._facts and time.monotonic() - self._checked < self._fresh:
+            return self._facts
         stamp = await anyio.to_thread.run_sync(self._read_stamp)
+        self._checked = time.monotonic()
         if stamp is None or stamp != self._stamp:
             self._facts = await self._ask()
             self._stamp = stamp or await anyio.to_thread.run_sync(self._read_stamp)
@@ -75,12 +82,16 @@ def _name(remote: str | None) -> str | None:
         return None
     if match := _SCP_ADDRESS.fullmatch(remote):
         path = match[1]
-    elif "://" in remote:
-        parts = urlsplit(remote)
-        if parts.scheme == "file":
-            return None
+    elif (parts := _address(remote)) and parts.scheme not in {"", "file"}:
         path = parts.path
     else:
         return None
     # The last two parts name a repository everywhere; what stands before them may be a server's folders.
     return "/".join(path.strip("/").removesuffix(".git").split("/")[-2:]) or None
+
+
+def _address(remote: str) -> SplitResult | None:
+    try:
+        return urlsplit(remote)
+    except ValueError:
+        return None

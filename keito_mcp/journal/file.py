@@ -157,12 +157,15 @@ def wal_is_safe(path: Path, mounts: Path = _MOUNTS) -> bool:
         lines = mounts.read_text("utf-8", "replace").splitlines()
     except OSError:
         return True
-    places = [fields[1:3] for line in lines if len(fields := line.split()) > 2]  # noqa: PLR2004 -- device, place, type
-    below = [(place.replace("\\040", " "), kind) for place, kind in places]
-    above = [(place, kind) for place, kind in below if _contains(place, resolved)]
-    kind = max(above, key=lambda mount: len(mount[0]), default=("", ""))[1]
+    # Of several mounts at one place the last one is seen.
+    kind, place = "", ""
+    for line in lines:
+        _, where, type_, *_ = [*line.split(), "", "", ""]
+        where = where.replace("\\040", " ")
+        if _contains(where, resolved) and len(where) >= len(place):
+            kind, place = type_, where
     return not kind.startswith(_SHARED_FILE_SYSTEMS)
 
 
 def _contains(place: str, path: str) -> bool:
-    return path == place or path.startswith(place.rstrip("/") + "/")
+    return bool(place) and (path == place or path.startswith(place.rstrip("/") + "/"))

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from http import HTTPStatus
-from typing import Any, NoReturn
+from typing import Any
 
 import anyio
 import httpx
@@ -19,6 +19,7 @@ from keito_mcp.keito import errors
 from keito_mcp.version import __version__
 
 _MESSAGE_LIMIT = 300
+_ESCAPED_SURROGATE = b"\\ud"
 _CONNECTION_NEVER_MADE = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
@@ -100,7 +101,8 @@ class Client:
                 try:
                     return await self._attempt("GET", path, query=query)
                 except errors.RateLimited as error:
-                    wait = self._pause_asked_for(error)
+                    wait = self._pause_asked_for(error, at_least=pause)
+                    pause *= 2
                 except (errors.ServerFailed, errors.Unreachable) as error:
                     wait = pause * random.uniform(0.5, 1.5)  # noqa: S311 -- jitter, not a secret
                     pause *= 2
@@ -129,11 +131,12 @@ class Client:
                 await anyio.sleep(self._pause_asked_for(error))
             return await self._attempt(method, path, body=body, headers=headers)
 
-    def _pause_asked_for(self, error: errors.RateLimited) -> float:
-        """Seconds to wait before one more attempt; raises the error where that is longer than a call may take."""
-        wait = error.retry_after
-        if wait is None or wait > self.timeouts.retry_after:
+    def _pause_asked_for(self, error: errors.RateLimited, *, at_least: float = 0.0) -> float:
+        """Seconds to wait before one more attempt; raises the error where a call may not take that long."""
+        asked = error.retry_after
+        if asked is None or asked > self.timeouts.retry_after:
             raise error from None
+        wait = max(asked, at_least)
         if anyio.current_time() + wait >= anyio.current_effective_deadline():
             raise error from None
         return wait
@@ -147,15 +150,21 @@ class Client:
         body: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Any:  # noqa: ANN401 -- JSON
-        request = self._http.build_request(method, path, params=query, json=body, headers=headers)
+        departure = _Departure(traced=self._app is None)
+        request = self._http.build_request(
+            method, path, params=query, json=body, headers=headers, extensions={"trace": departure}
+        )
         try:
             # httpx limits each step of an exchange; this limits the exchange.
             with anyio.fail_after(self.timeouts.attempt):
                 response = await self._http.send(request)
         except TimeoutError as error:
-            raise errors.Unreachable(f"no answer within {self.timeouts.attempt:g} s", nothing_written=False) from error
+            raise errors.Unreachable(
+                f"no answer within {self.timeouts.attempt:g} s", nothing_written=not departure.happened
+            ) from error
         except httpx.HTTPError as error:
-            _no_answer(error)
+            never_made = isinstance(error, _CONNECTION_NEVER_MADE) or not departure.happened
+            raise errors.Unreachable(_what_happened(error), nothing_written=never_made) from error
         return _parsed(response)
 
 
@@ -168,15 +177,25 @@ async def _deadline(seconds: float) -> AsyncIterator[None]:
         raise errors.Unreachable(f"no answer within {seconds:g} s", nothing_written=False) from error
 
 
-def _no_answer(error: httpx.HTTPError) -> NoReturn:
+class _Departure:
+    """Whether a request has begun to leave: before that, nothing can have been written."""
+
+    def __init__(self, *, traced: bool) -> None:
+        self.happened = not traced
+
+    async def __call__(self, event: str, _: object) -> None:
+        """Told by the transport of each step of an exchange."""
+        if event.endswith("send_request_headers.started"):
+            self.happened = True
+
+
+def _what_happened(error: httpx.HTTPError) -> str:
     if isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout):
-        happened = "no connection could be made in time"
-    elif isinstance(error, httpx.TimeoutException):
-        happened = "no answer came in time"
-    else:
-        # Some of httpx's exceptions have no text at all.
-        happened = f"{type(error).__name__}: {error}".rstrip(": ")
-    raise errors.Unreachable(happened, nothing_written=isinstance(error, _CONNECTION_NEVER_MADE)) from error
+        return "no connection could be made in time"
+    if isinstance(error, httpx.TimeoutException):
+        return "no answer came in time"
+    # Some of httpx's exceptions have no text at all.
+    return f"{type(error).__name__}: {error}".rstrip(": ")
 
 
 def _parsed(response: httpx.Response) -> Any:  # noqa: ANN401 -- JSON
@@ -184,6 +203,9 @@ def _parsed(response: httpx.Response) -> Any:  # noqa: ANN401 -- JSON
         return None
     try:
         content = response.json()
+        if _ESCAPED_SURROGATE in response.content:
+            # Half a character can be written in JSON, but not in the UTF-8 of an answer to a host.
+            content = json.loads(json.dumps(content, ensure_ascii=False).encode("utf-8", "replace"))
     except (ValueError, RecursionError):
         content = None
     if response.is_success and content is not None:
@@ -213,7 +235,7 @@ def _error(response: httpx.Response, content: object) -> errors.StatusError:
         kind = errors.UnexpectedAnswer
     return kind(
         status,
-        _text(detail.get("message")) or response.reason_phrase or "no reason given",
+        _text(detail.get("message")) or _text(response.reason_phrase) or "no reason given",
         code=_text(detail.get("code")),
         field=_text(detail.get("field")),
         request_id=_text(response.headers.get("X-Request-Id")),

@@ -80,7 +80,7 @@ class TimeEntryPage(BaseModel):
     @property
     def following(self) -> str | None:
         """The cursor of the next page; None where this page is the last."""
-        return self.next_cursor if self.has_more is not False else None
+        return self.next_cursor or None if self.has_more is not False else None
 
 
 class _Sent(BaseModel):

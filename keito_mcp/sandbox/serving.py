@@ -52,6 +52,8 @@ async def serve(
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with closing(socket.create_server((host, port), family=family)) as listener:
+        # asyncio does this only for sockets that it makes itself; without it each answer waits 40 ms for Nagle.
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         address = f"[{host}]" if ":" in host else host
         url = f"http://{address}:{listener.getsockname()[1]}"
         config = uvicorn.Config(

@@ -246,3 +246,31 @@ async def test_an_answer_with_strange_or_missing_fields_is_accepted(agent: Agent
     assert answer["hours"] == 1
     assert answer["notes"] == "Review"
     assert keito.methods == ["POST"]
+
+
+async def test_the_same_words_on_another_day_are_another_entry_even_while_the_first_is_unknown(
+    agent: Agent, keito: Keito, clock: FakeClock
+) -> None:
+    keito.fails("POST", cut_before=True)
+    await agent.call("log_time", hours=0.25, notes="Stand-up")
+    clock.pass_time(timedelta(days=1))
+    answer = await agent.call("log_time", hours=0.25, notes="Stand-up")
+
+    assert answer["status"] == "logged"
+    assert answer["spent_date"] == "2026-03-07"
+    assert keito.methods == ["POST", "GET", "POST"]
+
+
+async def test_a_stop_that_keito_refuses_leaves_the_timer_running_and_can_be_repeated(
+    agent: Agent, keito: Keito, clock: FakeClock
+) -> None:
+    await agent.call("start_timer")
+    clock.pass_time(timedelta(hours=1))
+    keito.fails("PATCH", status=422)
+    refused = await agent.call("stop_timer")
+    clock.pass_time(timedelta(hours=1))
+    stopped = await agent.call("stop_timer")
+
+    assert refused.is_error
+    assert "Nothing was written" in refused.text
+    assert stopped["hours"] == 2
