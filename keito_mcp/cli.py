@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 DONE, FAILED = 0, 1
 DEFAULT_PORT = 8787
 SANDBOX_PORT = 8788
+_LAST_PORT = 65_535
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -82,10 +83,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _port(text: str) -> int:
-    port = int(text)
-    if not 0 <= port <= 65_535:  # noqa: PLR2004 -- the ports that TCP has
-        raise ValueError
-    return port
+    if text.isdecimal() and int(text) <= _LAST_PORT:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no port; a port is a number from 0 to {_LAST_PORT}")
 
 
 def _stdio(chosen: argparse.Namespace) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
@@ -17,8 +18,10 @@ from mcp.server.transport_security import TransportSecuritySettings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from types import FrameType
 
     from starlette.applications import Starlette
+    from uvicorn import Server
 
     from keito_mcp.server import KeitoServer
 
@@ -46,16 +49,14 @@ def run_stdio(server: KeitoServer) -> NoReturn:
     only keep a host waiting that sends SIGKILL half a second later anyway.
     """
     end_on_signals()
-    try:
-        anyio.run(_serve_stdio, server)
-    except* OSError:
-        pass  # the host closed the pipe that answers go to
+    anyio.run(_serve_stdio, server)
     _end()
 
 
 async def _serve_stdio(server: KeitoServer) -> None:
     low_level = server._lowlevel_server  # noqa: SLF001 -- the SDK takes streams for stdio nowhere else
-    async with stdio_server(stdin=_HostInput(_take_stdin())) as (received, sent):
+    host = _HostInput(_take_stdin()), _HostOutput(_take_stdout())
+    async with stdio_server(*host) as (received, sent):
         await low_level.run(received, sent, low_level.create_initialization_options())
 
 
@@ -63,12 +64,29 @@ class _HostInput(anyio.AsyncFile[str]):
     """What the host says; when it says no more, the process has little time left."""
 
     async def readline(self) -> str:
+        """The next line, or nothing once the host has hung up."""
         line = await super().readline()
         if not line:
-            last = Timer(_AFTER_EOF, _end)
-            last.daemon = True
-            last.start()
+            _end_within(_AFTER_EOF)
         return line
+
+
+class _HostOutput(anyio.AsyncFile[str]):
+    """What the host hears; when it doesn't listen any more, nothing is left to do."""
+
+    async def write(self, b: str) -> int:
+        """Say something to the host."""
+        try:
+            return await super().write(b)
+        except OSError:
+            _end()
+
+    async def flush(self) -> None:
+        """Let the host hear what was said."""
+        try:
+            await super().flush()
+        except OSError:
+            _end()
 
 
 def _take_stdin() -> TextIOWrapper:
@@ -80,6 +98,18 @@ def _take_stdin() -> TextIOWrapper:
     return TextIOWrapper(os.fdopen(wire, "rb"), encoding="utf-8", errors="replace")
 
 
+def _take_stdout() -> TextIOWrapper:
+    """Standard output for the protocol alone: what anything else prints goes to stderr."""
+    wire = os.dup(1)
+    try:
+        os.dup2(2, 1)
+    except OSError:
+        nothing = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nothing, 1)
+        os.close(nothing)
+    return TextIOWrapper(os.fdopen(wire, "wb"), encoding="utf-8")
+
+
 def end_on_signals() -> None:
     """From now on SIGINT, SIGTERM and SIGHUP end the process at once, like the end of input."""
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):
@@ -89,6 +119,13 @@ def end_on_signals() -> None:
 
 def _end() -> NoReturn:
     os._exit(0)
+
+
+def _end_within(seconds: float) -> None:
+    """End the process by then, whatever still holds it."""
+    last = Timer(seconds, _end)
+    last.daemon = True
+    last.start()
 
 
 def http_app(server: KeitoServer) -> Starlette:
@@ -128,16 +165,27 @@ async def serve_http(server: KeitoServer, *, host: str, port: int, on_ready: Cal
         NotLoopback: The address can be reached from other machines, and callers can't be told apart yet.
         OSError: The address can't be listened on.
     """
-    import uvicorn
-
     listener = _listen(host, port)
     with listener:
         name, bound, *_ = listener.getsockname()
         on_ready(f"http://[{name}]:{bound}" if ":" in name else f"http://{name}:{bound}")
-        config = uvicorn.Config(
-            http_app(server), log_config=None, access_log=False, timeout_graceful_shutdown=_AFTER_SIGTERM
-        )
-        await uvicorn.Server(config).serve(sockets=[listener])
+        await _http_server(http_app(server)).serve(sockets=[listener])
+
+
+def _http_server(app: Starlette) -> Server:
+    import uvicorn
+
+    class CrashOnlyServer(uvicorn.Server):
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            """Take no new calls, and give those in flight their time; what is left is in the journal."""
+            # Streams that are cut off now are no errors that anyone should read of.
+            logging.getLogger("uvicorn.error").disabled = True
+            _end_within(_AFTER_SIGTERM)
+            super().handle_exit(sig, frame)
+
+    return CrashOnlyServer(
+        uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=_AFTER_SIGTERM)
+    )
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -82,7 +82,7 @@ def _name(remote: str | None) -> str | None:
         return None
     if match := _SCP_ADDRESS.fullmatch(remote):
         path = match[1]
-    elif (parts := _address(remote)) and parts.scheme not in {"", "file"}:
+    elif (parts := _address(remote)) and parts.netloc and parts.scheme != "file":
         path = parts.path
     else:
         return None
