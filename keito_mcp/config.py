@@ -35,10 +35,22 @@ def _stripped(value: object) -> object:
     return value.strip()
 
 
+def _blank_is_unset(value: object) -> object:
+    return None if isinstance(value, str) and not value.strip() else value
+
+
+def _home_expanded(value: Path) -> Path:
+    try:
+        return value.expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"names a home folder that isn't known: {value}") from error
+
+
 def _base_url(value: str) -> str:
     parts = urlsplit(value)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise ValueError(f"must be an address such as {DEFAULT_API_URL}")
+    _ = parts.port  # raises ValueError for one that is none
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ValueError("must be a plain address, without a user, a password, a query or a fragment")
     if parts.scheme == "http" and not _is_loopback(parts.hostname):
@@ -102,7 +114,9 @@ class Settings(BaseSettings):
         Text | None, Field(description="IANA time zone that decides the day of an entry; else the machine's.")
     ] = None
     state_dir: Annotated[
-        Path | None, Field(description="Folder of the journal; else the platform's per-user state folder.")
+        Annotated[Path, BeforeValidator(_stripped), AfterValidator(_home_expanded)] | None,
+        BeforeValidator(_blank_is_unset),
+        Field(description="Folder of the journal; else the platform's per-user state folder."),
     ] = None
     log_level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR"], Field(description="How much goes to stderr.")
@@ -150,7 +164,7 @@ class Settings(BaseSettings):
     @property
     def folder(self) -> Path:
         """The state folder: `KEITO_STATE_DIR`, else the platform's."""
-        return self.state_dir.expanduser() if self.state_dir else paths.state_dir({})
+        return self.state_dir or paths.state_dir({})
 
     def day(self, moment: datetime) -> date:
         """The day that a moment falls on in the user's time zone."""

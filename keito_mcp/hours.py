@@ -7,6 +7,7 @@ from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
 MOST = Decimal(24)
 LEAST = Decimal("0.0001")
 
+_LONGEST_TEXT = 60
 _KEPT_EXACTLY = Decimal("0.005")
 
 _CLOCK = re.compile(r"(\d{1,2}):([0-5]\d)(?::([0-5]\d))?")
@@ -41,13 +42,16 @@ def _shown(value: object) -> str:
 
 def _read(value: object) -> Decimal | None:
     if isinstance(value, str):
-        return _read_text(value.strip().lower())
+        return _read_text(value.strip().lower()) if len(value) <= _LONGEST_TEXT else None
     if isinstance(value, float):
         return Decimal(repr(value))
     return Decimal(value) if isinstance(value, int | Decimal) and not isinstance(value, bool) else None
 
 
 def _read_text(text: str) -> Decimal | None:
+    # Decimal would take "1_5" for 15.
+    if "_" in text:
+        return None
     match = _CLOCK.fullmatch(text) or (_UNITS.fullmatch(text) if text else None)
     if match:
         return _hours(*match.groups())

@@ -2,7 +2,7 @@
 
 import socket
 
-from keito_mcp.identity.facts import VALUE_LIMIT, Call, Fact, Known
+from keito_mcp.identity.facts import VALUE_LIMIT, Call, Fact, Known, bounded
 
 
 def known(call: Call, facts: Known) -> Known:
@@ -12,8 +12,8 @@ def known(call: Call, facts: Known) -> Known:
     return {
         "agent_id": Fact(agent_id, "default: agent_type@hostname", certain=False),
         "session_id": (
-            Fact(call.transport_session, "the HTTP session", certain=False)
-            if call.transport_session
+            Fact(session, "the HTTP session", certain=False)
+            if (session := bounded(call.transport_session))
             else Fact(call.process_session, "made for this server process", certain=False)
         ),
     }

@@ -1,6 +1,7 @@
 """The journal's file: its folder, its rights, its schema, and which way of writing is safe there."""
 
 import os
+import re
 import sqlite3
 import time
 from pathlib import Path
@@ -25,6 +26,8 @@ _SHARED_FILE_SYSTEMS = (
     "lustre",
 )
 """Where other machines or kernels may hold the same file: SQLite's WAL needs memory that all of them share."""
+
+_ESCAPED = re.compile(r"\\([0-7]{3})")
 
 _SCHEMA = """
 CREATE TABLE entries (
@@ -161,7 +164,7 @@ def wal_is_safe(path: Path, mounts: Path = _MOUNTS) -> bool:
     kind, place = "", ""
     for line in lines:
         _, where, type_, *_ = [*line.split(), "", "", ""]
-        where = where.replace("\\040", " ")
+        where = _ESCAPED.sub(lambda escape: chr(int(escape[1], 8)), where)
         if _contains(where, resolved) and len(where) >= len(place):
             kind, place = type_, where
     return not kind.startswith(_SHARED_FILE_SYSTEMS)

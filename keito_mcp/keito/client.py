@@ -71,6 +71,7 @@ class Client:
     @cached_property
     def _http(self) -> httpx.AsyncClient:
         secure = self._base_url.startswith("https:")
+        connecting = 0.8 * self.timeouts.attempt
         return httpx.AsyncClient(
             base_url=self._base_url,
             headers={
@@ -78,7 +79,8 @@ class Client:
                 "Accept": "application/json",
                 "User-Agent": f"keito-mcp/{__version__}",
             },
-            timeout=self.timeouts.attempt,
+            # Sooner than the whole attempt: a connection that is cancelled while it is made would stay open.
+            timeout=httpx.Timeout(self.timeouts.attempt, connect=connecting, pool=connecting),
             follow_redirects=False,
             transport=httpx.ASGITransport(self._app) if self._app else None,
             verify=truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if secure else True,
