@@ -37,7 +37,7 @@ async def test_the_list_of_tools_takes_less_than_1500_tokens(tools: list[Tool]) 
 @pytest.mark.parametrize("name", NAMES)
 async def test_a_tools_schema_changes_only_on_purpose(tools: list[Tool], name: str) -> None:
     [tool] = [tool for tool in tools if tool.name == name]
-    text = json.dumps(_as_sent(tool), indent=2, ensure_ascii=False) + "\n"
+    text = json.dumps(_as_sent(tool), indent=2, ensure_ascii=False, sort_keys=True) + "\n"
     assert is_accepted(GOLDEN / f"{name}.json", text), HOW_TO_ACCEPT
 
 

@@ -43,7 +43,7 @@ async def test_a_request_is_recorded_as_it_came_but_without_its_key(connect: Con
 async def test_the_path_is_encoded_again_where_a_server_does_not_hand_it_on_raw(store: Store) -> None:
     app = create_app(store)
 
-    async def without_raw_path(scope: dict[str, Any], receive: Any, send: Any) -> None:  # noqa: ANN401 -- ASGI
+    async def without_raw_path(scope: dict[str, Any], receive: Any, send: Any) -> None:
         del scope["raw_path"]
         await app(scope, receive, send)
 
