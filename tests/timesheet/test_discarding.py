@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.kit import Agent, Desk, FakeClock, Keito, MakeDesk
+from tests.kit import Agent, Desk, FakeClock, Keito, MakeDesk, until
 
 pytestmark = pytest.mark.anyio
 
@@ -216,3 +216,54 @@ async def test_when_keito_cannot_be_asked_nothing_is_deleted(agent: Agent, keito
     assert answer.is_error
     assert "Nothing was changed" in answer.text
     assert len(keito.entries()) == 1
+
+
+@pytest.mark.parametrize(("tool", "arguments"), [("log_time", {"hours": 1}), ("start_timer", {})])
+async def test_an_entry_that_arrived_late_is_discarded_with_its_session(
+    make_desk: MakeDesk, keito: Keito, tool: str, arguments: dict[str, Any]
+) -> None:
+    keito.fails("POST", late_commit=True, delay=0.5)
+    async with make_desk(session_id=None).client() as agent:
+        await agent.call(tool, **arguments)
+        await until(keito.entries)
+        answer = await agent.call("discard_session")
+
+    assert len(answer["discarded"]) == 1
+    assert keito.entries() == []
+
+
+async def test_an_entry_that_may_still_turn_up_is_listed_as_not_discarded(agent: Agent, keito: Keito) -> None:
+    keito.fails("POST", cut_before=True)
+    await agent.call("log_time", hours=1)
+    answer = await agent.call("discard_session")
+
+    [kept] = answer["kept"]
+    assert "Look again in 2 minutes" in kept["reason"]
+
+
+async def test_when_there_is_more_than_is_looked_through_the_answer_says_so(
+    agent: Agent, keito: Keito, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("keito_mcp.timesheet.discarding.PAGE_LIMIT", 1)
+    monkeypatch.setattr("keito_mcp.timesheet.discarding.MOST_PAGES", 2)
+    for _ in range(3):
+        await _elsewhere(keito)
+    answer = await agent.call("discard_session")
+
+    assert len(answer["discarded"]) == 2
+    assert "call again" in answer["message"]
+    assert "message" not in await agent.call("discard_session")
+
+
+async def test_a_stop_that_arrived_late_is_our_own_and_does_not_keep_the_entry(
+    agent: Agent, keito: Keito, clock: FakeClock
+) -> None:
+    await agent.call("start_timer")
+    clock.pass_time(timedelta(hours=1))
+    keito.fails("PATCH", late_commit=True, delay=0.5)
+    await agent.call("stop_timer")
+    await until(lambda: not keito.entries()[0]["is_running"])
+    answer = await agent.call("discard_session")
+
+    assert answer["kept"] == []
+    assert keito.entries() == []

@@ -274,3 +274,43 @@ async def test_a_stop_that_keito_refuses_leaves_the_timer_running_and_can_be_rep
     assert refused.is_error
     assert "Nothing was written" in refused.text
     assert stopped["hours"] == 2
+
+
+async def test_when_the_look_up_gets_no_answer_either_the_outcome_is_unknown(agent: Agent, keito: Keito) -> None:
+    keito.fails("POST", cut_after=True)
+    keito.fails("GET", status=500, times=1000)
+    answer = await agent.call("log_time", hours=1)
+
+    assert answer.is_error
+    assert "may still turn up" in answer.text
+    keito.faults.clear()
+    assert (await agent.call("log_time", hours=1))["status"] == "duplicate"
+
+
+async def test_when_a_stop_and_its_second_look_get_no_answer_the_outcome_is_unknown(
+    agent: Agent, keito: Keito, clock: FakeClock
+) -> None:
+    await agent.call("start_timer")
+    clock.pass_time(timedelta(hours=1))
+    keito.fails("PATCH", cut_after=True)
+    keito.fails("GET", after=1, hang=True, times=1000)
+    answer = await agent.call("stop_timer")
+
+    assert answer.is_error
+    assert "isn't known" in answer.text
+    keito.faults.clear()
+    assert (await agent.call("stop_timer"))["status"] == "stopped"
+    assert keito.entries()[0]["hours"] == 1
+    assert keito.methods.count("PATCH") == 1
+
+
+async def test_a_correction_that_keito_answers_late_is_seen_to_be_made(agent: Agent, keito: Keito) -> None:
+    logged = await agent.call("log_time", hours=1, notes="a")
+    keito.fails("PATCH", cut_after=True)
+    corrected = await agent.call("stop_timer", entry_id=logged["id"], notes="b")
+    keito.fails("PATCH", cut_before=True)
+    unknown = await agent.call("stop_timer", entry_id=logged["id"], hours=2)
+
+    assert corrected["status"] == "updated"
+    assert unknown.is_error
+    assert (await agent.call("stop_timer", entry_id=logged["id"], hours=2))["status"] == "updated"

@@ -1,3 +1,4 @@
+import json
 from datetime import timedelta
 
 import pytest
@@ -285,3 +286,32 @@ async def test_an_id_that_addresses_elsewhere_even_when_encoded_is_not_sent(
 
     assert answer.is_error
     assert keito.sent == []
+
+
+@pytest.mark.parametrize("started_at", [None, "yesterday", "2026-03-06T11:00:00", 7])
+async def test_a_timer_whose_start_is_not_said_counts_from_when_keito_made_it(
+    make_desk: MakeDesk, keito: Keito, clock: FakeClock, started_at: object
+) -> None:
+    entry = await keito.person(
+        "POST",
+        project_id="prj_abc",
+        spent_date="2026-03-06",
+        is_running=True,
+        source="agent",
+        metadata={"session_id": "session-1", "agent_id": "tester", "started_at": started_at},
+    )
+    clock.pass_time(timedelta(hours=1))
+    async with make_desk().client() as agent:
+        stopped = await agent.call("stop_timer", entry_id=entry["id"])
+
+    assert stopped["hours"] == 1
+
+
+async def test_a_timer_whose_start_nobody_says_counts_what_keito_counted(agent: Agent, keito: Keito) -> None:
+    running = {"id": "te_1", "is_running": True, "hours": 0.75, "source": "agent", "metadata": {"agent_id": "tester"}}
+    keito.fails("GET", status=200, body=json.dumps(running))
+    keito.fails("PATCH", status=200, body=json.dumps({**running, "is_running": False}))
+    stopped = await agent.call("stop_timer", entry_id="te_1")
+
+    assert keito.body() == {"hours": 0.75, "is_running": False}
+    assert "Keito's own count" in stopped["message"]
