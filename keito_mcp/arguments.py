@@ -37,7 +37,7 @@ _Date = Annotated[date, BeforeValidator(_date), WithJsonSchema({"type": "string"
 
 Hours = Annotated[
     Decimal,
-    BeforeValidator(_hours),
+    BeforeValidator(decimal_hours.parse),
     WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "maximum": 24}),
     Field(description="Decimal hours: 1.5 is 1 h 30 min"),
 ]

@@ -53,7 +53,7 @@ async def test_hours_that_cannot_be_are_refused_in_one_sentence(agent: Agent, ke
     refused = await agent.call("log_time", hours=said)
 
     assert refused.is_error
-    assert refused.text.startswith("hours ")
+    assert refused.text.startswith("hours must be ")
     assert "pydantic" not in refused.text
     assert keito.sent == []
 
