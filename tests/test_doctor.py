@@ -1,0 +1,206 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import pytest
+
+from keito_mcp import cli
+from keito_mcp.config import Settings
+from keito_mcp.doctor import examine
+from keito_mcp.runtime import Runtime
+from keito_mcp.version import __version__
+from tests.kit import KEY, PROJECT, QUICK, Keito
+from tests.processes import environment, refusing_port, run
+
+pytestmark = pytest.mark.anyio
+
+
+class Doctor:
+    """The command `keito-mcp doctor`, run in a thread of this process."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+        self._monkeypatch = monkeypatch
+        self._capsys = capsys
+
+    def set(self, keito: Keito | None = None, **settings: str) -> None:
+        usual = {"KEITO_API_KEY": KEY, "KEITO_API_URL": keito.url} if keito else {}
+        for name, value in {**usual, **settings}.items():
+            self._monkeypatch.setenv(name, value)
+
+    async def says(self, *arguments: str) -> tuple[int, str]:
+        """Its exit code, and what it prints; nothing of it on stderr."""
+        self._capsys.readouterr()
+        code = await anyio.to_thread.run_sync(cli.main, ["doctor", *arguments])
+        streams = self._capsys.readouterr()
+        assert streams.err == ""
+        return code, streams.out
+
+    async def reports(self) -> tuple[int, dict[str, Any]]:
+        code, printed = await self.says("--json")
+        return code, json.loads(printed)
+
+
+@pytest.fixture
+def doctor(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Doctor:
+    monkeypatch.chdir(tmp_path)
+    return Doctor(monkeypatch, capsys)
+
+
+async def test_it_finds_all_well_and_reads_one_entry_of_keito(doctor: Doctor, keito: Keito) -> None:
+    doctor.set(keito)
+    code, printed = await doctor.says()
+    assert code == 0
+    assert f"keito-mcp {__version__}" in printed
+    assert f"answers at {keito.url}" in printed
+    [request] = keito.requests
+    assert (request.method, request.path, request.query) == ("GET", "/v1/time-entries", "limit=1")
+
+
+async def test_json_says_the_same_for_programs(doctor: Doctor, keito: Keito) -> None:
+    doctor.set(keito)
+    code, report = await doctor.reports()
+    assert code == 0
+    assert report["healthy"] is True
+    assert report["version"] == __version__
+    assert report["keito"].startswith(f"answers at {keito.url}")
+    assert keito.methods == ["GET"]
+
+
+async def test_each_setting_is_shown_with_its_source(doctor: Doctor, keito: Keito, tmp_path: Path) -> None:
+    doctor.set(keito, KEITO_PROJECT_ID=PROJECT, KEITO_TIMEZONE="Europe/Berlin")
+    _, report = await doctor.reports()
+    shown = {name: (fact["value"], fact["source"]) for name, fact in report["settings"].items()}
+    given = {
+        "KEITO_API_KEY": ("set, not shown", "environment"),
+        "KEITO_API_URL": (keito.url, "environment"),
+        "KEITO_PROJECT_ID": (PROJECT, "environment"),
+        "KEITO_TIMEZONE": ("Europe/Berlin", "environment"),
+        "KEITO_STATE_DIR": (str(tmp_path / "state"), "environment"),
+    }
+    assert {name: shown[name] for name in given} == given
+    assert {source for name, (_, source) in shown.items() if name not in given} == {"default"}
+    assert str(tmp_path / "state") in report["journal"]
+
+
+async def test_the_operators_identity_is_shown_with_the_variable_it_comes_from(doctor: Doctor, keito: Keito) -> None:
+    doctor.set(keito, KEITO_AGENT_ID="review-bot-01", KEITO_MODEL="claude-opus-4-6")
+    _, report = await doctor.reports()
+    assert {name: (fact["value"], fact["source"]) for name, fact in report["identity"].items()} == {
+        "agent_id": ("review-bot-01", "KEITO_AGENT_ID"),
+        "agent_type": (None, "not known"),
+        "model": ("claude-opus-4-6", "KEITO_MODEL"),
+        "session_id": (report["identity"]["session_id"]["value"], "made for this server process"),
+    }
+
+
+async def test_text_shows_every_value_and_source_that_json_has(doctor: Doctor, keito: Keito, tmp_path: Path) -> None:
+    repository = tmp_path / "invoices"
+    repository.mkdir()
+    await anyio.run_process(["git", "init", "--quiet", "--initial-branch", "main", str(repository)])
+    doctor.set(keito, KEITO_SESSION_ID="session-1", CLAUDE_PROJECT_DIR=str(repository))
+    _, report = await doctor.reports()
+    _, printed = await doctor.says()
+    lines = [line.split() for line in printed.splitlines()]
+    for facts in (report["settings"], report["identity"]):
+        for name, fact in facts.items():
+            value = "-" if fact["value"] is None else fact["value"]
+            assert [name, *value.split(), *fact["source"].split()] in lines
+    assert report["repository"] == {"repository": "invoices", "git_branch": "main"}
+    assert ["repository", "invoices", "git"] in lines
+    assert ["git_branch", "main", "git"] in lines
+
+
+@pytest.mark.parametrize("arguments", [[], ["--json"]], ids=["text", "json"])
+async def test_the_key_is_never_shown(doctor: Doctor, keito: Keito, arguments: list[str]) -> None:
+    wrong = "keito_sk_that_keito_refuses"
+    for key, healthy in ((KEY, True), (wrong, False), (f"{wrong} pasted twice", False)):
+        doctor.set(keito, KEITO_API_KEY=key)
+        code, printed = await doctor.says(*arguments)
+        assert code == (0 if healthy else 1)
+        assert key not in printed
+        assert "keito_sk_" not in printed
+
+
+async def test_without_a_key_it_names_the_setting_and_fails(doctor: Doctor) -> None:
+    code, report = await doctor.reports()
+    assert code == 1
+    assert report["healthy"] is False
+    assert report["settings"]["KEITO_API_KEY"] == {"value": None, "source": "default"}
+    assert report["keito"].startswith("KEITO_API_KEY is not set")
+
+
+async def test_a_key_that_keito_refuses_fails_with_what_to_do(doctor: Doctor, keito: Keito) -> None:
+    doctor.set(keito, KEITO_API_KEY="keito_sk_nobodys")
+    code, report = await doctor.reports()
+    assert code == 1
+    assert "KEITO_API_KEY" in report["keito"]
+    assert "401" in report["keito"]
+
+
+@pytest.mark.parametrize("arguments", [[], ["--json"]], ids=["text", "json"])
+async def test_a_setting_that_cant_be_used_is_named_and_fails(
+    doctor: Doctor, keito: Keito, arguments: list[str]
+) -> None:
+    doctor.set(keito, KEITO_LOG_LEVEL="LOUD")
+    code, printed = await doctor.says(*arguments)
+    assert code == 1
+    assert "KEITO_LOG_LEVEL" in printed
+    assert keito.requests == []
+
+
+async def test_a_state_folder_that_cant_be_written_is_named_and_fails(
+    doctor: Doctor, keito: Keito, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    folder = tmp_path / "file" / "state"
+    doctor.set(keito, KEITO_STATE_DIR=str(folder))
+    code, report = await doctor.reports()
+    assert code == 1
+    assert str(folder) in report["journal"]
+    assert "KEITO_STATE_DIR" in report["journal"]
+    assert report["keito"].startswith("answers at")
+
+
+async def test_a_state_folder_that_the_embedded_keito_cant_write_is_named_and_fails(
+    doctor: Doctor, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    doctor.set(KEITO_STATE_DIR=str(tmp_path / "file" / "state"))
+    code, printed = await doctor.says("--sandbox")
+    assert code == 1
+    assert "KEITO_STATE_DIR" in printed
+
+
+async def test_a_keito_that_cant_be_reached_is_said_and_isnt_healthy(tmp_path: Path) -> None:
+    with refusing_port() as port:
+        settings = Settings(api_key=KEY, api_url=f"http://127.0.0.1:{port}", state_dir=tmp_path / "state")
+        report = await examine(Runtime(load=lambda: settings, timeouts=QUICK))
+    assert not report.healthy
+    assert "can't be reached" in report.keito
+    assert report.journal.startswith("works")
+
+
+async def test_the_command_gives_up_on_a_keito_that_refuses_connections_before_a_person_would() -> None:
+    with refusing_port() as port:
+        settings = environment(KEITO_API_KEY=KEY, KEITO_API_URL=f"http://127.0.0.1:{port}")
+        result = await run("doctor", env=settings, within=8)
+    assert result.returncode == 1
+    assert "can't be reached" in result.stdout
+
+
+async def test_the_embedded_keito_is_healthy_and_no_value_is_said_to_come_from_where_it_doesnt() -> None:
+    async def text() -> None:
+        result = await run("doctor", "--sandbox")
+        assert (result.returncode, result.stderr) == (0, "")
+        assert "answers at" in result.stdout
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(text)
+        result = await run("--sandbox", "doctor", "--json")
+    assert (result.returncode, result.stderr) == (0, "")
+    report = json.loads(result.stdout)
+    assert report["healthy"] is True
+    given = {name for name, fact in report["settings"].items() if fact["source"] == "environment"}
+    assert given == {"KEITO_STATE_DIR", "KEITO_TIMEZONE"}
