@@ -166,6 +166,8 @@ def _sandbox(chosen: argparse.Namespace) -> int:
     except OSError as error:
         _say_aside(f"keito-mcp can't listen on {chosen.host}:{chosen.port}: {error.strerror}. Choose another --port.")
         return FAILED
+    except KeyboardInterrupt:
+        pass  # the way to end it
     return DONE
 
 

@@ -33,7 +33,7 @@ class Runtime:
         self,
         *,
         load: Callable[[], Settings] | None = None,
-        embedded: Callable[[Settings], ASGIApp] | None = None,
+        embedded: Callable[[Settings], Store] | None = None,
         serves_one_user: bool = True,
         clock: Clock | None = None,
         timeouts: Timeouts | None = None,
@@ -43,7 +43,7 @@ class Runtime:
 
         Args:
             load: Gives the settings; by default the environment's. Raises `SettingsError`.
-            embedded: Makes a Keito that answers in this process, in place of the network.
+            embedded: Opens the embedded Keito, which then answers in this process in place of the network.
             serves_one_user: Whether the server's settings and folder are the caller's own (stdio), or the
                 callers are other people's agents (HTTP).
             clock: Other clocks than the machine's.
@@ -52,6 +52,7 @@ class Runtime:
         """
         self._load = load
         self._embedded = embedded
+        self._store: Store | None = None
         self._clock = clock
         self._timeouts = timeouts
         self._on_commit = on_commit
@@ -98,8 +99,15 @@ class Runtime:
         key = self.settings.api_key
         if key is None:
             raise SettingsError("KEITO_API_KEY is not set; make a key in Keito under Settings → API and set it")
-        app = self._embedded(self.settings) if self._embedded else None
-        return Client(self.settings.api_url, key.get_secret_value(), timeouts=self._timeouts, app=app)
+        return Client(self.settings.api_url, key.get_secret_value(), timeouts=self._timeouts, app=self._embedded_app())
+
+    def _embedded_app(self) -> ASGIApp | None:
+        if self._embedded is None:
+            return None
+        from keito_mcp import sandbox
+
+        self._store = self._embedded(self.settings)
+        return sandbox.create_app(self._store)
 
     @cached_property
     def timesheet(self) -> Timesheet:
@@ -139,6 +147,8 @@ class Runtime:
             await self.client.aclose()
         if "journal" in self.__dict__:
             self.journal.close()
+        if self._store is not None:
+            self._store.close()
 
 
 def open_store(folder: Path) -> Store:
@@ -180,9 +190,4 @@ def embedded_runtime(*, serves_one_user: bool = True) -> Runtime:
         }
         return settings.model_copy(update=fixed)
 
-    def embedded(settings: Settings) -> ASGIApp:
-        from keito_mcp import sandbox
-
-        return sandbox.create_app(open_store(settings.folder))
-
-    return Runtime(load=load, embedded=embedded, serves_one_user=serves_one_user)
+    return Runtime(load=load, embedded=lambda settings: open_store(settings.folder), serves_one_user=serves_one_user)
