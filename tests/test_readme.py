@@ -26,9 +26,7 @@ async def _tools_table() -> str:
     async with Client(build_server()) as client:
         for tool in (await client.list_tools()).tools:
             required = tool.input_schema.get("required", [])
-            names = [
-                f"**`{name}`**" if name in required else f"`{name}`" for name in tool.input_schema["properties"]
-            ]
+            names = [f"**`{name}`**" if name in required else f"`{name}`" for name in tool.input_schema["properties"]]
             rows.append(f"| `{tool.name}` | {tool.description} | {', '.join(names)} |")
     return "\n".join(rows) + "\n"
 
