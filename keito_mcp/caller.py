@@ -39,7 +39,8 @@ async def worker(ctx: Context[Runtime, Any], runtime: Runtime) -> Worker:
 
     who = identity(ctx, runtime)
     repository = await runtime.repository.facts() if runtime.repository else {}
-    return Worker(identity=who, owner=runtime.owner(who), repository=repository)
+    has_its_own = runtime.serves_one_user or who.session_is_certain or _transport_session(ctx) is not None
+    return Worker(identity=who, owner=runtime.owner(who), repository=repository, session_is_shared=not has_its_own)
 
 
 def _transport_session(ctx: Context[Runtime, Any]) -> str | None:

@@ -66,7 +66,12 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
 
     serve = commands.add_parser("serve", parents=[shared], help="serve Streamable HTTP (/mcp) and SSE (/sse), or stdio")
-    serve.add_argument("--transport", choices=("http", "sse", "stdio"), default="http", help="default: http")
+    serve.add_argument(
+        "--transport",
+        choices=("http", "sse", "stdio"),
+        default="http",
+        help="http and sse are served together, this chooses which is announced first; default: %(default)s",
+    )
     serve.add_argument("--host", default="127.0.0.1", help="a loopback address; default: %(default)s")
     serve.add_argument("--port", type=_port, default=DEFAULT_PORT, help="0 takes a free one; default: %(default)s")
 
@@ -128,7 +133,7 @@ def _serve(chosen: argparse.Namespace) -> int:
         _say_aside(str(error))
         return FAILED
     except OSError as error:
-        _say_aside(f"keito-mcp can't listen on {chosen.host}:{chosen.port}: {error.strerror}. Choose another --port.")
+        _say_aside(f"keito-mcp can't listen on {chosen.host}:{chosen.port}: {error.strerror or error}.")
         return FAILED
     return DONE
 
@@ -164,7 +169,7 @@ def _sandbox(chosen: argparse.Namespace) -> int:
     try:
         anyio.run(serve)
     except OSError as error:
-        _say_aside(f"keito-mcp can't listen on {chosen.host}:{chosen.port}: {error.strerror}. Choose another --port.")
+        _say_aside(f"keito-mcp can't listen on {chosen.host}:{chosen.port}: {error.strerror or error}.")
         return FAILED
     except KeyboardInterrupt:
         pass  # the way to end it

@@ -53,12 +53,13 @@ def _base_url(value: str) -> str:
     _ = parts.port  # raises ValueError for one that is none
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ValueError("must be a plain address, without a user, a password, a query or a fragment")
-    if parts.scheme == "http" and not _is_loopback(parts.hostname):
+    if parts.scheme == "http" and not is_loopback(parts.hostname):
         raise ValueError("must be https, because the key travels with each call (http is for loopback addresses)")
     return value.rstrip("/").removesuffix("/v1")
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether a host's name or address is of this machine alone."""
     if host == "localhost":
         return True
     try:
@@ -164,7 +165,10 @@ class Settings(BaseSettings):
     @property
     def folder(self) -> Path:
         """The state folder: `KEITO_STATE_DIR`, else the platform's."""
-        return self.state_dir or paths.state_dir({})
+        try:
+            return self.state_dir or paths.state_dir({})
+        except RuntimeError as error:
+            raise SettingsError(f"KEITO_STATE_DIR is not set, and no home folder is known ({error})") from error
 
     def day(self, moment: datetime) -> date:
         """The day that a moment falls on in the user's time zone."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated
 
 from mcp.types import CallToolResult, TextContent
@@ -55,8 +56,8 @@ def _line(row: EntryAnswer | EntryRow) -> str:
     where = "/".join(part for part in (row.project_id, row.task_id) if part)
     facts = [row.id, str(row.spent_date or ""), f"{decimal_hours.text(row.hours)} h", where]
     facts += ["not billable"] if row.is_billable is False else []
-    facts += [f'"{" ".join(row.notes.split())}"'] if row.notes else []
-    return " ".join(fact for fact in facts if fact)
+    facts += [json.dumps(row.notes, ensure_ascii=False)] if row.notes else []
+    return " ".join(" ".join(fact.split()) for fact in facts if fact)
 
 
 def _result(answer: BaseModel, text: str) -> CallToolResult:

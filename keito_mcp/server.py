@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mcp.server import CacheHint, MCPServer
 from mcp.server.lowlevel.helper_types import ReadResourceContents
-from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from mcp.server.mcpserver.prompts import Prompt
 from mcp.server.mcpserver.resources import TextResource
 from pydantic import ValidationError
@@ -88,15 +88,15 @@ class KeitoServer(MCPServer[Runtime]):
             raise ToolError(strange)
         try:
             return await super().call_tool(name, arguments_, context)
-        except ToolError as error:
+        except UnexpectedToolError as error:
             raise ToolError(self._explained(name, error.__cause__ or error, arguments_)) from None
+        except ToolError as error:
+            # Of the SDK's own there are two: arguments that don't validate, and a tool that doesn't exist.
+            if isinstance(error.__cause__, ValidationError):
+                raise ToolError(arguments.wrong(error.__cause__)) from None
+            raise ToolError(f"{error}. Valid tools: {', '.join(self._arguments)}.") from None
 
     def _explained(self, name: str, error: BaseException, arguments_: dict[str, Any]) -> str:
-        # Arguments that don't validate are said without loading what the tools work with.
-        if isinstance(error, ValidationError):
-            return arguments.wrong(error)
-        if isinstance(error, ToolError):
-            return f"{error}. Valid tools: {', '.join(self._arguments)}."
         from keito_mcp.config import SettingsError
         from keito_mcp.explain import explain
 
@@ -105,7 +105,7 @@ class KeitoServer(MCPServer[Runtime]):
         except SettingsError:
             project_id = None
         if isinstance(error, Exception) and (text := explain(error, arguments_, project_id)):
-            return text
+            return " ".join([text, *getattr(error, "__notes__", [])])
         _log.error("%s failed unexpectedly", name, exc_info=error)
         return (
             f"{name} failed inside keito-mcp ({type(error).__name__}); its log on stderr says where. "

@@ -8,7 +8,6 @@ import signal
 import socket
 from contextlib import asynccontextmanager
 from io import TextIOWrapper
-from ipaddress import ip_address
 from threading import Timer
 from typing import TYPE_CHECKING, NoReturn
 
@@ -189,7 +188,9 @@ def _http_server(app: Starlette) -> Server:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    if not _is_loopback(host):
+    from keito_mcp.config import is_loopback
+
+    if not is_loopback(host):
         raise NotLoopback(
             f"keito-mcp serves on a loopback address only (127.0.0.1, localhost or ::1), not {host}: "
             "it can't tell callers apart, so whoever reached it would write under your key."
@@ -199,10 +200,3 @@ def _listen(host: str, port: int) -> socket.socket:
     # asyncio does this only for sockets that it makes itself; without it each answer waits 40 ms for Nagle.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -102,7 +102,8 @@ class Identity:
         facts = {field: self.facts[field] for field in IDENTITY_FIELDS if field in self.facts}
         defaults = {field: fact.value for field, fact in facts.items() if not fact.certain}
         known = {field: fact.value for field, fact in facts.items() if fact.certain}
-        merged = {**defaults, **claimed, **known, **repository}
+        usable = {key: value for key, value in claimed.items() if key not in IDENTITY_FIELDS or bounded(value)}
+        merged = {**defaults, **usable, **known, **repository}
         order = [field for field in IDENTITY_FIELDS if field in merged]
         return {key: merged[key] for key in (*order, *(key for key in merged if key not in IDENTITY_FIELDS))}
 

@@ -47,6 +47,7 @@ CREATE TABLE entries (
     is_billable INTEGER,
     spent_date TEXT NOT NULL,
     hours TEXT NOT NULL,
+    hours_answered INTEGER NOT NULL,
     started_wall TEXT,
     started_monotonic REAL,
     started_boot TEXT,
@@ -70,6 +71,8 @@ CREATE TABLE writes (
     state TEXT NOT NULL CHECK (state IN ('sent', 'done', 'refused', 'unknown')),
     reason TEXT,
     sent_at TEXT NOT NULL,
+    sent_monotonic REAL NOT NULL,
+    sent_boot TEXT NOT NULL,
     settled_at TEXT
 ) STRICT;
 CREATE INDEX writes_by_entry ON writes (entry_key);

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import anyio.to_thread
 
+from keito_mcp.clock import Instant
 from keito_mcp.journal import statements
 from keito_mcp.journal.file import JournalError, open_journal
 from keito_mcp.journal.rows import Earlier, Entry, Owner, Settlement, Write
@@ -45,9 +46,9 @@ class Journal:
     async def create(self, entry: Entry, write: Write, *, same_since: datetime) -> int | Earlier:
         """Record an entry that is about to be created, unless something stands in its way.
 
-        In its way stand an open timer of the same owner (for a timer), a create with the same `call_id`, and
-        one with the same `fingerprint` that was sent since `same_since`, or that is of the same day and whose
-        outcome is unknown.
+        In its way stand an open timer of the same owner (for a timer), and a create with the same `fingerprint`
+        that is the same host call, was sent since `same_since`, or has no known outcome yet and is of the same
+        day or night.
 
         Returns:
             The write's id, or what is in the way.
@@ -58,9 +59,13 @@ class Journal:
         """Record changes and deletes that are about to be sent; returns their ids."""
         return await self._commit("begin", lambda c: [statements.insert_write(c, write) for write in writes])
 
-    async def resend(self, write_id: int, sent_at: datetime) -> None:
-        """Record that a write whose outcome was unknown is about to be sent once more."""
-        await self._commit("resend", lambda c: statements.resend(c, write_id, sent_at))
+    async def resend(self, write: Write, sent: Instant) -> bool:
+        """Record that a write whose outcome is unknown is about to be sent once more.
+
+        Returns:
+            Whether it is: False where another process took it up since it was read.
+        """
+        return await self._commit("resend", lambda c: statements.resend(c, write, sent))
 
     async def settle(self, *settlements: Settlement) -> None:
         """Record what became of writes, and what their entries are now."""

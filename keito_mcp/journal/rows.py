@@ -82,7 +82,8 @@ class Entry:
     Attributes:
         entry_key: This project's own key, in the entry's metadata.
         entry_id: Keito's id, once Keito answered.
-        hours: Decimal hours as Keito last answered them, or as sent while no answer came.
+        hours: Decimal hours as Keito last answered them, or as they were sent.
+        hours_answered: Whether Keito answered them; it may keep fewer places than were sent.
         started: When a timer started; None for an entry that was logged whole.
     """
 
@@ -97,6 +98,7 @@ class Entry:
     hours: Decimal
     started: Instant | None
     changed_at: datetime
+    hours_answered: bool = False
     entry_id: str | None = None
 
     @property
@@ -120,7 +122,7 @@ class Write:
     entry_key: str | None
     entry_id: str | None
     body: dict[str, Any]
-    sent_at: datetime
+    sent: Instant
     idempotency_key: str | None = None
     fingerprint: str | None = None
     call_id: str | None = None

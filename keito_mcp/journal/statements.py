@@ -3,7 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Mapping
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 
@@ -12,7 +12,10 @@ from keito_mcp.journal.rows import Earlier, Entry, EntryState, Owner, Settlement
 
 _OWNED = "account = :account AND session_id = :session_id AND agent_id = :agent_id AND subagent_id = :subagent_id"
 _TIMER_IS_OPEN = "started_wall IS NOT NULL AND state IN ('creating', 'running', 'stopping')"
-_COLUMNS_OF_A_CHANGE = frozenset({"entry_id", "state", "hours", "notes", "spent_date", "changed_at"})
+_ONE_NIGHT = timedelta(hours=12)
+"""Within this, a call that got no answer and is made again over midnight is still the same call."""
+
+_COLUMNS_OF_A_CHANGE = frozenset({"entry_id", "state", "hours", "hours_answered", "notes", "is_billable"})
 
 
 def create(connection: sqlite3.Connection, entry: Entry, write: Write, same_since: datetime) -> int | Earlier:
@@ -35,14 +38,17 @@ def _same_call(connection: sqlite3.Connection, entry: Entry, write: Write, same_
         """
         SELECT writes.* FROM writes JOIN entries USING (entry_key)
         WHERE writes.account = :account AND kind = 'create' AND writes.state != 'refused'
+          AND writes.fingerprint = :fingerprint
           AND entries.agent_id = :agent_id AND entries.subagent_id = :subagent_id
           AND (
             writes.call_id = :call_id
             OR (
-              writes.fingerprint = :fingerprint
-              AND (
+              (
                 writes.sent_at >= :same_since
-                OR (writes.state IN ('sent', 'unknown') AND entries.spent_date = :spent_date)
+                OR (
+                  writes.state IN ('sent', 'unknown')
+                  AND (entries.spent_date = :spent_date OR writes.sent_at >= :same_night)
+                )
               )
               AND entries.state NOT IN ('gone', 'discarded')
               AND (
@@ -58,6 +64,7 @@ def _same_call(connection: sqlite3.Connection, entry: Entry, write: Write, same_
             "call_id": write.call_id,
             "fingerprint": write.fingerprint,
             "same_since": _column(same_since),
+            "same_night": _column(entry.changed_at - _ONE_NIGHT),
             "spent_date": _column(entry.spent_date),
         },
     ).fetchone()
@@ -87,17 +94,24 @@ def insert_write(connection: sqlite3.Connection, write: Write) -> int:
             "fingerprint": write.fingerprint,
             "call_id": write.call_id,
             "state": WriteState.SENT,
-            "sent_at": _column(write.sent_at),
+            "sent_at": _column(write.sent.wall),
+            "sent_monotonic": write.sent.monotonic,
+            "sent_boot": write.sent.boot_id,
         },
     )
 
 
-def resend(connection: sqlite3.Connection, write_id: int, sent_at: datetime) -> None:
-    """Put a write back to `sent`."""
-    connection.execute(
-        "UPDATE writes SET state = 'sent', sent_at = ?, settled_at = NULL WHERE write_id = ?",
-        (_column(sent_at), write_id),
+def resend(connection: sqlite3.Connection, write: Write, sent: Instant) -> bool:
+    """Put a write back to `sent`, unless another process has taken it up since it was read."""
+    cursor = connection.execute(
+        """
+        UPDATE writes
+        SET state = 'sent', sent_at = ?, sent_monotonic = ?, sent_boot = ?, settled_at = NULL, reason = NULL
+        WHERE write_id = ? AND state IN ('sent', 'unknown') AND sent_at = ?
+        """,
+        (_column(sent.wall), sent.monotonic, sent.boot_id, write.write_id, _column(write.sent.wall)),
     )
+    return cursor.rowcount == 1
 
 
 def settle(connection: sqlite3.Connection, settlement: Settlement) -> None:
@@ -107,16 +121,34 @@ def settle(connection: sqlite3.Connection, settlement: Settlement) -> None:
             "UPDATE writes SET state = ?, reason = ?, settled_at = ? WHERE write_id = ?",
             (settlement.outcome, settlement.reason, _column(settlement.at), settlement.write_id),
         )
+        if settlement.outcome is WriteState.DONE:
+            _supersede(connection, settlement.write_id, _column(settlement.at))
     if settlement.entry_key is not None and settlement.changes:
-        changes = {name: _column(value) for name, value in settlement.changes.items()}
-        changes["changed_at"] = _column(settlement.at)
-        if unknown := changes.keys() - _COLUMNS_OF_A_CHANGE:
-            raise ValueError(f"an entry's {sorted(unknown)} never change")
-        assignments = ", ".join(f"{name} = :{name}" for name in changes)
-        connection.execute(
-            f"UPDATE entries SET {assignments} WHERE entry_key = :entry_key",  # noqa: S608 -- names checked above
-            {**changes, "entry_key": settlement.entry_key},
-        )
+        _change(connection, settlement)
+
+
+def _supersede(connection: sqlite3.Connection, write_id: int, at: object) -> None:
+    """Settle the older writes of the same kind to the same entry: what they asked for is overtaken."""
+    connection.execute(
+        """
+        UPDATE writes SET state = 'refused', reason = 'superseded', settled_at = :at
+        WHERE state IN ('sent', 'unknown') AND write_id < :write_id
+          AND (kind, entry_id) = (SELECT kind, entry_id FROM writes WHERE write_id = :write_id)
+        """,
+        {"write_id": write_id, "at": at},
+    )
+
+
+def _change(connection: sqlite3.Connection, settlement: Settlement) -> None:
+    changes = {name: _column(value) for name, value in settlement.changes.items()}
+    if unknown := changes.keys() - _COLUMNS_OF_A_CHANGE:
+        raise ValueError(f"an entry's {sorted(unknown)} never change")
+    changes["changed_at"] = _column(settlement.at)
+    assignments = ", ".join(f"{name} = :{name}" for name in changes)
+    connection.execute(
+        f"UPDATE entries SET {assignments} WHERE entry_key = :entry_key",  # noqa: S608 -- names checked above
+        {**changes, "entry_key": settlement.entry_key},
+    )
 
 
 def open_timer(connection: sqlite3.Connection, owner: Owner) -> Entry | None:
@@ -218,6 +250,7 @@ def _entry_columns(entry: Entry) -> dict[str, object]:
         "is_billable": entry.is_billable,
         "spent_date": entry.spent_date,
         "hours": entry.hours,
+        "hours_answered": entry.hours_answered,
         "started_wall": started.wall if started else None,
         "started_monotonic": started.monotonic if started else None,
         "started_boot": started.boot_id if started else None,
@@ -247,6 +280,7 @@ def _entry(row: sqlite3.Row) -> Entry:
         is_billable=None if row["is_billable"] is None else bool(row["is_billable"]),
         spent_date=date.fromisoformat(row["spent_date"]),
         hours=Decimal(row["hours"]),
+        hours_answered=bool(row["hours_answered"]),
         started=(
             Instant(datetime.fromisoformat(wall), row["started_monotonic"], row["started_boot"]) if wall else None
         ),
@@ -266,5 +300,5 @@ def _write(row: sqlite3.Row) -> Write:
         fingerprint=row["fingerprint"],
         call_id=row["call_id"],
         state=WriteState(row["state"]),
-        sent_at=datetime.fromisoformat(row["sent_at"]),
+        sent=Instant(datetime.fromisoformat(row["sent_at"]), row["sent_monotonic"], row["sent_boot"]),
     )

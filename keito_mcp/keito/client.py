@@ -19,7 +19,7 @@ from keito_mcp.keito import errors
 from keito_mcp.version import __version__
 
 _MESSAGE_LIMIT = 300
-_ESCAPED_SURROGATE = b"\\ud"
+_ESCAPED_SURROGATE = (b"\\ud", b"\\uD")
 _CONNECTION_NEVER_MADE = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
@@ -205,7 +205,7 @@ def _parsed(response: httpx.Response) -> Any:  # noqa: ANN401 -- JSON
         return None
     try:
         content = response.json()
-        if _ESCAPED_SURROGATE in response.content:
+        if any(escape in response.content for escape in _ESCAPED_SURROGATE):
             # Half a character can be written in JSON, but not in the UTF-8 of an answer to a host.
             content = json.loads(json.dumps(content, ensure_ascii=False).encode("utf-8", "replace"))
     except (ValueError, RecursionError):

@@ -77,6 +77,12 @@ class Timesheet:
     ) -> DiscardAnswer:
         """Delete a session's entries, apart from what a person changed."""
         session = _session(session_id, worker.identity)
+        if worker.session_is_shared and session == worker.owner.session_id:
+            raise Problem(
+                "Which session this call belongs to can't be known: the client has none over HTTP.",
+                "Nothing was deleted.",
+                "Name the session_id of the entries to discard, or have the client send ai.keito/session_id in _meta.",
+            )
         return await discarding.discard(self._ledger, worker, session, reason, progress)
 
     def _work(

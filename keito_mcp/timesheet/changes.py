@@ -2,82 +2,106 @@
 
 from keito_mcp import hours as decimal_hours
 from keito_mcp.journal import Entry, EntryState, Write, WriteKind, WriteState
-from keito_mcp.keito import KeitoError, TimeEntry, TimeEntryUpdate
-from keito_mcp.timesheet.ledger import Ledger
+from keito_mcp.keito import Conflict, KeitoError, NotFound, PermissionDenied, TimeEntry, TimeEntryUpdate
+from keito_mcp.timesheet.ledger import Ledger, answered
 from keito_mcp.timesheet.problem import Problem
+from keito_mcp.timesheet.standing import OPEN, deleted
 
 
 async def update(
-    ledger: Ledger, account: str, entry_id: str, known: Entry | None, changes: TimeEntryUpdate
+    ledger: Ledger, account: str, shown: TimeEntry, known: Entry | None, changes: TimeEntryUpdate
 ) -> TimeEntry:
     """Finish or correct an entry.
 
     Args:
         ledger: Where it is recorded and sent.
         account: Whose entry it is.
-        entry_id: Keito's id.
+        shown: The entry as Keito has just shown it.
         known: What this machine knows of it, if it does.
         changes: What is to be different.
+
+    Returns:
+        The entry as Keito answered it, completed by what was sent.
 
     Raises:
         JournalError: It couldn't be recorded, so nothing was sent.
         KeitoError: Keito refused the change; the entry is as it was.
-        Problem: Whether it was changed isn't known.
+        Problem: The entry was deleted meanwhile, or whether it was changed isn't known.
     """
     entry_key = known.entry_key if known else None
     write = Write(
         account=account,
         kind=WriteKind.UPDATE,
         entry_key=entry_key,
-        entry_id=entry_id,
+        entry_id=shown.id,
         body=changes.body(),
-        sent_at=ledger.clock.now().wall,
+        sent=ledger.clock.now(),
     )
     with ledger.seeing_it_through() as deadline:
         [write_id] = await ledger.journal.begin(write)
         try:
-            answer = await ledger.api.update(entry_id, changes)
+            answer = await ledger.api.update(shown.id, changes)
         except KeitoError as error:
             if error.nothing_written:
-                stopped = known is not None and known.state is EntryState.STOPPED
-                as_it_was = {"state": EntryState.STOPPED if stopped else EntryState.RUNNING}
-                await ledger.settle(write_id, WriteState.REFUSED, str(error), entry_key=entry_key, changes=as_it_was)
+                state = {"state": _after_refusal(error, known)}
+                await ledger.settle(write_id, WriteState.REFUSED, str(error), entry_key=entry_key, changes=state)
+                if isinstance(error, NotFound):
+                    raise deleted(shown.id) from error
                 raise
-            answer = await _made_all_the_same(ledger, write_id, entry_id, changes, error, deadline)
-        await ledger.settle(write_id, entry_key=entry_key, changes=_shown(answer, changes))
+            answer = await _made_all_the_same(ledger, write_id, shown, changes, error, deadline)
+        if changes.is_running is False and answer.is_running:
+            await ledger.settle(write_id, WriteState.UNKNOWN, "it is still shown to run")
+            raise _not_known(shown.id, "Keito answered the stop, but shows the timer still running.")
+        said_hours = answer.hours is not None
+        answer = _completed(answer, changes)
+        now: dict[str, object] = {"state": EntryState.STOPPED, **answered(answer), "hours_answered": said_hours}
+        await ledger.settle(write_id, entry_key=entry_key, changes=now)
         return answer
 
 
+def _after_refusal(error: KeitoError, known: Entry | None) -> EntryState:
+    """What becomes of an entry that Keito refuses to change."""
+    if isinstance(error, NotFound):
+        return EntryState.GONE
+    # One that is approved or out of reach can't be stopped from here, and must not stand in the next timer's way.
+    closed = isinstance(error, Conflict | PermissionDenied)
+    return EntryState.STOPPED if closed or known is None or known.state not in OPEN else EntryState.RUNNING
+
+
 async def _made_all_the_same(
-    ledger: Ledger,
-    write_id: int,
-    entry_id: str,
-    changes: TimeEntryUpdate,
-    error: KeitoError,
-    deadline: float,
+    ledger: Ledger, write_id: int, shown: TimeEntry, changes: TimeEntryUpdate, error: KeitoError, deadline: float
 ) -> TimeEntry:
     """The entry as Keito shows it, if it shows the change; raises where it doesn't."""
-    entry = await ledger.get_by(deadline, entry_id)
-    if isinstance(entry, TimeEntry) and was_made(changes, entry):
+    try:
+        entry = await ledger.get(shown.id, deadline)
+    except KeitoError:
+        entry = shown
+    if entry is not shown and _was_made(changes, shown, entry):
         return entry
     await ledger.settle(write_id, WriteState.UNKNOWN, str(error))
-    raise Problem(
-        f"Keito gave no usable answer to the change ({error}).",
+    raise _not_known(shown.id, f"Keito gave no usable answer to the change ({error}).") from error
+
+
+def _was_made(changes: TimeEntryUpdate, before: TimeEntry, after: TimeEntry) -> bool:
+    """Whether an entry shows a change; hours that are as they were are no change, however near."""
+    if changes.hours is not None and after.hours != changes.hours:
+        moved = after.hours != before.hours or changes.is_running is False
+        if not (moved and decimal_hours.same(after.hours, changes.hours)):
+            return False
+    if changes.is_running is not None and after.is_running is not changes.is_running:
+        return False
+    return changes.notes is None or after.notes == changes.notes
+
+
+def _completed(answer: TimeEntry, changes: TimeEntryUpdate) -> TimeEntry:
+    """An answer with what was sent in place of what it leaves out."""
+    sent = {name: getattr(changes, name) for name in changes.model_fields_set}
+    return answer.model_copy(update={name: value for name, value in sent.items() if getattr(answer, name) is None})
+
+
+def _not_known(entry_id: str, happened: str) -> Problem:
+    return Problem(
+        happened,
         f"Whether entry {entry_id} was changed isn't known.",
         "Make the same call again: it reads the entry first, and changes it only where it must.",
-    ) from error
-
-
-def was_made(changes: TimeEntryUpdate, entry: TimeEntry) -> bool:
-    """Whether an entry shows a change."""
-    if changes.hours is not None and not decimal_hours.same(entry.hours, changes.hours):
-        return False
-    if changes.is_running is not None and entry.is_running is not changes.is_running:
-        return False
-    return changes.notes is None or entry.notes == changes.notes
-
-
-def _shown(answer: TimeEntry, changes: TimeEntryUpdate) -> dict[str, object]:
-    hours = changes.hours if answer.hours is None else answer.hours
-    shown = {"state": EntryState.STOPPED, "hours": hours, "notes": changes.notes}
-    return {name: value for name, value in shown.items() if value is not None}
+    )

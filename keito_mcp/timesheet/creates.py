@@ -4,9 +4,10 @@ import uuid
 from datetime import timedelta
 from math import ceil
 
+from keito_mcp.clock import elapsed
 from keito_mcp.journal import Earlier, Entry, EntryState, Write, WriteKind, WriteState
 from keito_mcp.keito import Conflict, KeitoError, TimeEntry, TimeEntryCreate
-from keito_mcp.timesheet.ledger import Ledger
+from keito_mcp.timesheet.ledger import CannotTell, Ledger, answered
 from keito_mcp.timesheet.problem import Problem
 
 LATE_ARRIVAL = timedelta(seconds=120)
@@ -38,7 +39,7 @@ async def create(
         entry_key=entry.entry_key,
         entry_id=None,
         body=body.body(),
-        sent_at=entry.changed_at,
+        sent=ledger.clock.now(),
         idempotency_key=key,
         fingerprint=fingerprint,
         call_id=call_id,
@@ -57,16 +58,19 @@ async def resolve(ledger: Ledger, earlier: Earlier) -> TimeEntry | None:
         The entry, if Keito has it; None once it is certain enough that it never will.
 
     Raises:
-        KeitoError: Keito can't be asked.
-        Problem: It isn't there, but may still turn up.
+        Problem: It isn't there but may still turn up, or Keito can't be asked.
     """
-    found = await ledger.find(earlier.entry.entry_key, earlier.entry.spent_date)
+    happened = f"Keito gave no answer to {'the start of this timer' if earlier.entry.is_timer else 'this call'} before."
+    try:
+        found = await ledger.find(earlier.entry.entry_key, earlier.entry.spent_date)
+    except CannotTell as error:
+        raise _outcome_unknown(f"{happened} Now it can't be asked ({error}).", LATE_ARRIVAL, looked=False) from error
     if found is not None:
         await _created(ledger, earlier.write.write_id, earlier.entry, found)
         return found
-    remaining = LATE_ARRIVAL - (ledger.clock.now().wall - earlier.write.sent_at)
+    remaining = LATE_ARRIVAL - elapsed(earlier.write.sent, ledger.clock.now()).duration
     if remaining > timedelta():
-        raise _outcome_unknown("The same call was made before, and Keito gave no answer to it.", remaining)
+        raise _outcome_unknown(happened, remaining, looked=True)
     return None
 
 
@@ -75,19 +79,14 @@ async def send_again(ledger: Ledger, earlier: Earlier) -> TimeEntry:
     write = earlier.write
     body = TimeEntryCreate.model_validate_json(write.json_body())
     with ledger.seeing_it_through() as deadline:
-        await ledger.journal.resend(write.write_id, ledger.clock.now().wall)
+        if not await ledger.journal.resend(write, ledger.clock.now()):
+            raise _outcome_unknown("Another server is sending this entry just now.", LATE_ARRIVAL, looked=True)
         return await _send(ledger, earlier.entry, body, write.write_id, write.idempotency_key or "", deadline)
 
 
 async def give_up(ledger: Ledger, earlier: Earlier) -> None:
     """Settle a create that never arrived as not written."""
-    await ledger.settle(
-        earlier.write.write_id,
-        WriteState.REFUSED,
-        "it never arrived",
-        entry_key=earlier.entry.entry_key,
-        changes={"state": EntryState.GONE},
-    )
+    await _not_created(ledger, earlier.write.write_id, earlier.entry, "it never arrived")
 
 
 async def _send(
@@ -103,41 +102,41 @@ async def _send(
 
 async def _found_after(ledger: Ledger, entry: Entry, write_id: int, error: KeitoError, deadline: float) -> TimeEntry:
     """The entry that was written although its create failed; raises where there is none."""
-    refused = error.nothing_written
-    if not refused or isinstance(error, Conflict):
-        found = await ledger.find_by(deadline, entry.entry_key, entry.spent_date)
-        if found is not None:
-            return found
-    if refused:
-        await ledger.settle(
-            write_id,
-            WriteState.REFUSED,
-            str(error),
-            entry_key=entry.entry_key,
-            changes={"state": EntryState.GONE},
-        )
+    found, looked = None, True
+    if not error.nothing_written or isinstance(error, Conflict):
+        try:
+            found = await ledger.find(entry.entry_key, entry.spent_date, deadline)
+        except CannotTell:
+            looked = False
+    if found is not None:
+        return found
+    if error.nothing_written and looked:
+        await _not_created(ledger, write_id, entry, str(error))
         raise error
     await ledger.settle(write_id, WriteState.UNKNOWN, str(error))
-    raise _outcome_unknown(f"Keito gave no usable answer ({error}).", LATE_ARRIVAL) from error
+    raise _outcome_unknown(f"Keito gave no usable answer ({error}).", LATE_ARRIVAL, looked=looked) from error
+
+
+async def _not_created(ledger: Ledger, write_id: int, entry: Entry, reason: str) -> None:
+    gone = {"state": EntryState.GONE}
+    await ledger.settle(write_id, WriteState.REFUSED, reason, entry_key=entry.entry_key, changes=gone)
 
 
 async def _created(ledger: Ledger, write_id: int, entry: Entry, answer: TimeEntry) -> None:
     running = entry.is_timer and answer.is_running is not False
-    await ledger.settle(
-        write_id,
-        entry_key=entry.entry_key,
-        changes={
-            "entry_id": answer.id,
-            "state": EntryState.RUNNING if running else EntryState.STOPPED,
-            "hours": entry.hours if answer.hours is None else answer.hours,
-        },
+    state = EntryState.RUNNING if running else EntryState.STOPPED
+    await ledger.settle(write_id, entry_key=entry.entry_key, changes={"state": state, **answered(answer)})
+
+
+def _outcome_unknown(happened: str, remaining: timedelta, *, looked: bool) -> Problem:
+    certain = (
+        "The entry isn't in Keito now, but it may still turn up there."
+        if looked
+        else "Whether the entry is in Keito isn't known; it may still turn up there."
     )
-
-
-def _outcome_unknown(happened: str, remaining: timedelta) -> Problem:
     return Problem(
         happened,
-        "The entry isn't in Keito now, but it may still turn up there.",
-        f"Make exactly the same call again in {ceil(remaining.total_seconds())} s: it looks the entry up by its "
-        "key first, and writes it only if it never arrived. A different call would be a second entry.",
+        certain,
+        f"Make exactly the same call again in {ceil(remaining.total_seconds())} s: it looks for the entry's key first, "
+        "and writes only what never arrived. Logging the work by a different call would bill it twice.",
     )

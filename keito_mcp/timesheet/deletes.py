@@ -1,15 +1,22 @@
 """Deleting entries that were read just before: each kept whole in the journal first."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import anyio
 
 from keito_mcp.journal import Entry, EntryState, Write, WriteKind, WriteState
-from keito_mcp.keito import KeitoError, NotFound, TimeEntry, Unreachable
+from keito_mcp.keito import (
+    AuthenticationFailed,
+    KeitoError,
+    NotFound,
+    RateLimited,
+    StatusError,
+    TimeEntry,
+    Unreachable,
+)
 from keito_mcp.timesheet.ledger import Ledger
 from keito_mcp.timesheet.listing import Progress
-
-_NOT_TRIED = "It was not tried."
 
 
 async def delete(
@@ -32,24 +39,43 @@ async def delete(
         return []
     writes = [_write(ledger, account, entry, known.get(entry.id), reason) for entry in entries]
     write_ids = await ledger.journal.begin(*writes)
-    outcomes: list[tuple[WriteState, str | None]] = []
+    outcomes: list[_Outcome] = []
     try:
         for number, entry in enumerate(entries, 1):
             outcomes.append(await _delete(ledger, entry))
             await progress(number, len(entries), f"{number} of {len(entries)} entries")
-            if outcomes[-1][0] is WriteState.UNKNOWN:
+            if not outcomes[-1].go_on:
                 break
     finally:
         # Also when the call was cancelled: what was deleted is recorded, what wasn't sent is settled.
-        outcomes += [(WriteState.REFUSED, _NOT_TRIED)] * (len(entries) - len(outcomes))
+        outcomes += [_NOT_TRIED] * (len(entries) - len(outcomes))
         with anyio.CancelScope(shield=True):
             await ledger.settle_all(
                 [
-                    ledger.settlement(write_id, state, why, entry_key=write.entry_key, changes=_gone(why))
-                    for write_id, write, (state, why) in zip(write_ids, writes, outcomes, strict=True)
+                    ledger.settlement(
+                        write_id, outcome.state, outcome.reason, entry_key=write.entry_key, changes=outcome.changes
+                    )
+                    for write_id, write, outcome in zip(write_ids, writes, outcomes, strict=True)
                 ]
             )
-    return [(entry, why) for entry, (_, why) in zip(entries, outcomes, strict=True)]
+    return [(entry, outcome.reason) for entry, outcome in zip(entries, outcomes, strict=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    """What became of one delete; without a reason the entry is gone."""
+
+    state: WriteState
+    reason: str | None = None
+    go_on: bool = True
+
+    @property
+    def changes(self) -> dict[str, object]:
+        """What the entry is now."""
+        return {"state": EntryState.DISCARDED} if self.reason is None else {}
+
+
+_NOT_TRIED = _Outcome(WriteState.REFUSED, "It was not tried.")
 
 
 def _write(ledger: Ledger, account: str, entry: TimeEntry, known: Entry | None, reason: str | None) -> Write:
@@ -59,29 +85,36 @@ def _write(ledger: Ledger, account: str, entry: TimeEntry, known: Entry | None, 
         entry_key=known.entry_key if known else None,
         entry_id=entry.id,
         body={"entry": entry.model_dump(mode="json"), "reason": reason},
-        sent_at=ledger.clock.now().wall,
+        sent=ledger.clock.now(),
     )
 
 
-def _gone(why: str | None) -> dict[str, object]:
-    return {"state": EntryState.DISCARDED} if why is None else {}
-
-
-async def _delete(ledger: Ledger, entry: TimeEntry) -> tuple[WriteState, str | None]:
-    """Delete one entry; None for a reason says that it is gone."""
+async def _delete(ledger: Ledger, entry: TimeEntry) -> _Outcome:
+    """Delete one entry; without a reason it is gone."""
     with ledger.seeing_it_through() as deadline:
         try:
             await ledger.api.delete(entry.id)
         except NotFound:
-            return WriteState.DONE, None
+            return _Outcome(WriteState.DONE)
+        except (AuthenticationFailed, RateLimited) as error:
+            return _Outcome(WriteState.REFUSED, f"{error}.{_come_back(error)}", go_on=False)
         except KeitoError as error:
-            if error.nothing_written and not isinstance(error, Unreachable):
-                return WriteState.REFUSED, f"{error}."
-            shown = await ledger.get_by(deadline, entry.id)
-            if isinstance(shown, NotFound):
-                return WriteState.DONE, None
-            return (
-                WriteState.UNKNOWN,
-                f"Whether it was deleted isn't known ({error}); discard the session again.",
-            )
-        return WriteState.DONE, None
+            if error.nothing_written:
+                return _Outcome(WriteState.REFUSED, f"{error}.", go_on=not isinstance(error, Unreachable))
+            return await _after_lost_answer(ledger, entry, error, deadline)
+        return _Outcome(WriteState.DONE)
+
+
+async def _after_lost_answer(ledger: Ledger, entry: TimeEntry, error: KeitoError, deadline: float) -> _Outcome:
+    try:
+        await ledger.get(entry.id, deadline)
+    except NotFound:
+        return _Outcome(WriteState.DONE)
+    except KeitoError:
+        pass
+    reason = f"Whether it was deleted isn't known ({error}); discard the session again."
+    return _Outcome(WriteState.UNKNOWN, reason, go_on=False)
+
+
+def _come_back(error: StatusError) -> str:
+    return f" Discard the session again in {error.retry_after:g} s." if error.retry_after is not None else ""

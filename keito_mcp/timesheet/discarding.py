@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
 
-from keito_mcp import hours as decimal_hours
 from keito_mcp.answers import DiscardAnswer, Kept
 from keito_mcp.clock import latest_day
-from keito_mcp.journal import Entry, EntryState
+from keito_mcp.journal import Entry, EntryState, Owner
 from keito_mcp.keito import NotFound, TimeEntry, TimeEntryFilter
-from keito_mcp.timesheet import deletes
+from keito_mcp.timesheet import deletes, standing
 from keito_mcp.timesheet.ledger import MOST_PAGES, ONE_DAY, PAGE_LIMIT, Ledger
 from keito_mcp.timesheet.listing import Progress
 from keito_mcp.timesheet.work import Worker
@@ -20,7 +19,8 @@ DAYS_OF_ANOTHER_SESSION = timedelta(days=7)
 """How far back an agent may discard a session that isn't the one it works in."""
 
 _UNCERTAIN_SESSION = (
-    "Which session this call belongs to isn't certain, so only entries that this server wrote were considered."
+    "Which session this call belongs to isn't certain, "
+    "so only what this agent wrote through this server was considered."
 )
 _ANOTHER_SESSION = "Of a session that isn't this one, only this agent's entries of the last 7 days were considered."
 _TOO_MANY = f"Only the newest {MOST_PAGES * PAGE_LIMIT} agent entries of those days were looked through; call again."
@@ -48,7 +48,7 @@ async def discard(
         kept = [Kept(id=entry.entry_id or entry.entry_key, reason=why) for entry, why in scope.left]
         wanted: list[TimeEntry] = []
         for entry in found:
-            why = await _changed_by_a_person(ledger, scope.known.get(entry.id), entry)
+            why = await _changed(ledger, scope.known.get(entry.id), entry)
             if why:
                 kept.append(Kept(id=entry.id, reason=why))
             else:
@@ -110,7 +110,7 @@ async def _scope(ledger: Ledger, worker: Worker, session: str) -> _Scope:
         entry
         for entry in await ledger.journal.of_session(owner.account, session)
         if entry.state not in {EntryState.GONE, EntryState.DISCARDED}
-        and (not is_current or owner.session_is_certain or entry.owner.process == owner.process)
+        and (not is_current or owner.session_is_certain or _wrote(owner, entry.owner))
         and (is_current or entry.owner.agent_id == owner.agent_id)
     ]
     earliest = ledger.day(now) - (DAYS_LOOKED_BACK if is_current else DAYS_OF_ANOTHER_SESSION)
@@ -163,22 +163,16 @@ async def _match_keys(ledger: Ledger, scope: _Scope, found: Mapping[str, TimeEnt
             scope.left.append((entry, why))
             continue
         state = EntryState.RUNNING if entry.is_timer and shown.is_running is not False else EntryState.STOPPED
-        await ledger.seen(entry, state, shown.hours, shown.id)
+        await ledger.seen(entry, state, shown)
         known = await ledger.journal.find(entry.owner.account, shown.id)
         if known is not None:
             scope.known[shown.id] = known
 
 
-async def _changed_by_a_person(ledger: Ledger, known: Entry | None, shown: TimeEntry) -> str | None:
-    """What a person did to an entry since this machine wrote it; None where nothing is known of that."""
-    if known is None:
-        return None
-    if known.state is EntryState.STOPPED:
-        if shown.is_running:
-            return "A person started it again in Keito."
-        if shown.hours is not None and shown.hours != known.hours:
-            before, after = decimal_hours.text(known.hours), decimal_hours.text(shown.hours)
-            return f"A person changed its hours from {before} to {after}."
-    elif shown.is_running is False and not decimal_hours.same(shown.hours, await ledger.unsettled_stop(known)):
-        return "A person stopped it in Keito."
-    return None
+async def _changed(ledger: Ledger, known: Entry | None, shown: TimeEntry) -> str | None:
+    return None if known is None else await standing.changed_by_a_person(ledger, known, shown)
+
+
+def _wrote(owner: Owner, writer: Owner) -> bool:
+    """Whether it was this agent, in this process: over HTTP one process serves many."""
+    return (writer.process, writer.agent_id, writer.subagent_id) == (owner.process, owner.agent_id, owner.subagent_id)

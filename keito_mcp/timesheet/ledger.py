@@ -19,7 +19,7 @@ from keito_mcp.journal import (
     WriteKind,
     WriteState,
 )
-from keito_mcp.keito import KeitoError, KeitoV1, TimeEntry, TimeEntryFilter, Timeouts
+from keito_mcp.keito import KeitoError, KeitoV1, TimeEntry, TimeEntryFilter, Timeouts, Unreachable
 
 Day = Callable[[datetime], date]
 
@@ -28,6 +28,10 @@ MOST_PAGES = 10
 PAGE_LIMIT = 200
 
 _log = logging.getLogger(__name__)
+
+
+class CannotTell(Exception):
+    """Whether an entry is in Keito could not be found out; the text says why."""
 
 
 class Ledger:
@@ -55,34 +59,34 @@ class Ledger:
         with anyio.CancelScope(shield=True):
             yield anyio.current_time() + self._timeouts.write
 
-    async def find(self, entry_key: str, spent_date: date) -> TimeEntry | None:
-        """The entry with this project's key, wherever a person may have moved it; raises `KeitoError`."""
+    async def find(self, entry_key: str, spent_date: date, deadline: float | None = None) -> TimeEntry | None:
+        """The entry with this project's key, wherever a person may have moved it; None if it isn't in Keito.
+
+        Raises:
+            CannotTell: Keito gave no answer in time, or there are too many entries to look through.
+        """
         wanted = TimeEntryFilter(
             source="agent", from_date=spent_date - ONE_DAY, to_date=spent_date + ONE_DAY, limit=PAGE_LIMIT
         )
-        async for page in self.api.pages(wanted, at_most=MOST_PAGES):
-            for entry in page.data:
-                if entry.fact("entry_key") == entry_key:
-                    return entry
+        more = True
+        with anyio.CancelScope(deadline=deadline or anyio.current_time() + self._timeouts.write):
+            try:
+                async for page in self.api.pages(wanted, at_most=MOST_PAGES):
+                    for entry in page.data:
+                        if entry.fact("entry_key") == entry_key:
+                            return entry
+                    more = page.following is not None
+            except KeitoError as error:
+                raise CannotTell(str(error)) from error
+        if more:
+            raise CannotTell("it gave no answer in time, or shows too many entries on those days")
         return None
 
-    async def find_by(self, deadline: float, entry_key: str, spent_date: date) -> TimeEntry | None:
-        """The same before a deadline; None also where Keito doesn't answer."""
-        with anyio.CancelScope(deadline=deadline):
-            try:
-                return await self.find(entry_key, spent_date)
-            except KeitoError as error:
-                _log.info("Looking an entry up by its key failed: %s", error)
-        return None
-
-    async def get_by(self, deadline: float, entry_id: str) -> TimeEntry | KeitoError | None:
-        """One entry before a deadline; Keito's refusal, or None where it doesn't answer."""
-        with anyio.CancelScope(deadline=deadline):
-            try:
-                return await self.api.get(entry_id)
-            except KeitoError as error:
-                return error
-        return None
+    async def get(self, entry_id: str, deadline: float | None = None) -> TimeEntry:
+        """One entry, in time for a write to follow; raises `KeitoError`."""
+        with anyio.CancelScope(deadline=deadline or anyio.current_time() + self._timeouts.write):
+            return await self.api.get(entry_id)
+        raise Unreachable("no answer came in time", nothing_written=False)
 
     async def settle(
         self,
@@ -123,20 +127,32 @@ class Ledger:
         except JournalError as error:
             _log.warning("An outcome could not be recorded; it will be looked up when it is needed: %s", error)
 
-    async def seen(
-        self, known: Entry, state: EntryState, hours: Decimal | None = None, entry_id: str | None = None
-    ) -> None:
+    async def seen(self, known: Entry, state: EntryState, shown: TimeEntry | None = None) -> None:
         """Record what Keito shows of an entry that wasn't changed by a write whose answer came."""
-        seen = {"state": state, "hours": hours, "entry_id": entry_id}
-        changes = {name: value for name, value in seen.items() if value is not None}
         open_writes = await self.journal.unsettled(known.owner.account, known.entry_key)
         settled = [self.settlement(write.write_id, reason="seen in Keito") for write in open_writes]
+        changes = {"state": state, **(answered(shown) if shown else {})}
         await self.settle_all([*settled, self.settlement(None, entry_key=known.entry_key, changes=changes)])
+
+    async def goes_on(self, known: Entry) -> None:
+        """Record that a timer runs on: the stop that was sent for it never arrived, and the work has not ended."""
+        open_writes = await self.journal.unsettled(known.owner.account, known.entry_key)
+        settled = [self.settlement(write.write_id, WriteState.REFUSED, "it runs on") for write in open_writes]
+        running = self.settlement(None, entry_key=known.entry_key, changes={"state": EntryState.RUNNING})
+        await self.settle_all([*settled, running])
 
     async def unsettled_stop(self, known: Entry) -> Decimal | None:
         """The hours of a stop that was sent and whose outcome isn't known: the work ended then."""
         if known.state is not EntryState.STOPPING:
             return None
         writes = await self.journal.unsettled(known.owner.account, known.entry_key)
-        sent = [write.body["hours"] for write in writes if write.kind is WriteKind.UPDATE]
+        sent = [write.body["hours"] for write in writes if write.kind is WriteKind.UPDATE and "hours" in write.body]
         return Decimal(str(sent[-1])) if sent else None
+
+
+def answered(shown: TimeEntry) -> dict[str, object]:
+    """What the journal keeps of an entry as Keito answered it."""
+    kept: dict[str, object] = {"entry_id": shown.id, "notes": shown.notes, "is_billable": shown.is_billable}
+    if shown.hours is not None:
+        kept |= {"hours": shown.hours, "hours_answered": True}
+    return {name: value for name, value in kept.items() if value is not None}

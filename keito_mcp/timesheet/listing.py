@@ -2,7 +2,9 @@
 
 import re
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 from decimal import Decimal
+from typing import Self
 
 from keito_mcp.answers import EntryRow, ListAnswer
 from keito_mcp.keito import TimeEntry, TimeEntryFilter
@@ -11,7 +13,7 @@ from keito_mcp.timesheet.ledger import MOST_PAGES, PAGE_LIMIT, Ledger
 Progress = Callable[[int, int, str], Awaitable[None]]
 """Told how much is done, of how much, and what is being done."""
 
-_PLACE = re.compile(r"(\d{1,3})@(.*)", re.DOTALL)
+_PLACE = re.compile(r"(\d{1,3}):([^@]*)@(.*)", re.DOTALL)
 
 
 async def list_entries(ledger: Ledger, wanted: TimeEntryFilter) -> ListAnswer:
@@ -28,33 +30,56 @@ async def list_session(ledger: Ledger, wanted: TimeEntryFilter, session_id: str,
     Raises:
         KeitoError: Keito refused or can't be reached.
     """
-    cursor, skip = _place(wanted.cursor)
-    walk = wanted.model_copy(update={"cursor": cursor, "limit": PAGE_LIMIT})
+    place = _Place.read(wanted.cursor)
+    walk = wanted.model_copy(update={"cursor": place.cursor, "limit": PAGE_LIMIT})
     shown: list[TimeEntry] = []
     pages = 0
     async for page in ledger.api.pages(walk, at_most=MOST_PAGES):
         pages += 1
-        found = [entry for entry in page.data if entry.fact("session_id") == session_id][skip:]
+        found = place.rest([entry for entry in page.data if entry.fact("session_id") == session_id])
         room = wanted.limit - len(shown)
         shown += found[:room]
         if len(found) > room:
-            return _answer(shown, _cursor(cursor, skip + room))
-        cursor, skip = page.following, 0
-        if cursor is None or len(shown) == wanted.limit:
+            return _answer(shown, place.after(shown[-1], room).text())
+        place = _Place(page.following)
+        if place.cursor is None or len(shown) == wanted.limit:
             break
         await progress(pages, MOST_PAGES, f"{pages} pages read, {len(shown)} entries of the session found")
-    return _answer(shown, _cursor(cursor, 0) if cursor else None)
+    return _answer(shown, place.text() if place.cursor else None)
 
 
-def _cursor(cursor: str | None, skip: int) -> str:
-    """A cursor that leads into the middle of one of Keito's pages; `_place` reads it."""
-    return f"{skip}@{cursor or ''}"
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """A place among a session's entries: one of Keito's pages, and what of it was shown already.
 
+    Attributes:
+        cursor: Keito's cursor of the page; None for the first.
+        skip: How many of the session's entries on the page were shown.
+        last: The id of the last of those; the count serves where it is gone.
+    """
 
-def _place(cursor: str | None) -> tuple[str | None, int]:
-    """Keito's cursor, and how many of the session's entries on that page were shown already."""
-    match = _PLACE.fullmatch(cursor or "")
-    return (match[2] or None, int(match[1])) if match else (cursor, 0)
+    cursor: str | None
+    skip: int = 0
+    last: str = ""
+
+    @classmethod
+    def read(cls, text: str | None) -> Self:
+        """The place that `text` made, or Keito's own cursor."""
+        match = _PLACE.fullmatch(text or "")
+        return cls(match[3] or None, int(match[1]), match[2]) if match else cls(text)
+
+    def text(self) -> str:
+        """The place as an opaque cursor."""
+        return f"{self.skip}:{self.last}@{self.cursor or ''}"
+
+    def rest(self, entries: list[TimeEntry]) -> list[TimeEntry]:
+        """Those of a page's entries that were not shown yet, also when newer ones were added before them."""
+        ids = [entry.id for entry in entries]
+        return entries[ids.index(self.last) + 1 :] if self.last in ids else entries[self.skip :]
+
+    def after(self, entry: TimeEntry, more: int) -> Self:
+        """The place behind an entry of the same page."""
+        return replace(self, skip=self.skip + more, last=entry.id)
 
 
 def _answer(entries: list[TimeEntry], next_cursor: str | None) -> ListAnswer:

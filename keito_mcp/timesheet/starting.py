@@ -5,9 +5,9 @@ from decimal import Decimal
 
 from keito_mcp import hours as decimal_hours
 from keito_mcp.answers import EntryAnswer, Status
-from keito_mcp.journal import Earlier, Entry, EntryState
-from keito_mcp.keito import NotFound, TimeEntry, TimeEntryCreate
-from keito_mcp.timesheet import creates, stopping
+from keito_mcp.journal import Earlier, Entry, EntryState, JournalError
+from keito_mcp.keito import KeitoError, NotFound, PermissionDenied, TimeEntry, TimeEntryCreate
+from keito_mcp.timesheet import creates, standing, stopping
 from keito_mcp.timesheet.ledger import Ledger
 from keito_mcp.timesheet.problem import NOTHING_CHANGED, Problem
 from keito_mcp.timesheet.work import Work, Worker, utc_text
@@ -30,22 +30,44 @@ async def start(ledger: Ledger, worker: Worker, work: Work, *, replace_running: 
     async with ledger.one_at_a_time(*worker.owner.key):
         entry, body = _timer(ledger, worker, work)
         made = await creates.create(ledger, entry, body)
-        message = None
-        if isinstance(made, Earlier):
-            running = await _still_running(ledger, made)
-            if running is not None:
-                if _same_work(made.entry, work):
-                    return EntryAnswer.of(Status.ALREADY_RUNNING, running, known=made.entry)
-                if not replace_running:
-                    raise _another_runs(made.entry, running)
-                stopped = await stopping.stop_running(ledger, worker.owner.account, running, made.entry)
-                message = f"Timer {stopped.id} was stopped first, with {decimal_hours.text(stopped.hours)} h."
-            # It starts now: what came before is another entry's time.
-            entry, body = _timer(ledger, worker, work)
-            made = await creates.create(ledger, entry, body)
-        if isinstance(made, Earlier):
-            raise _another_runs(made.entry, None)
-        return EntryAnswer.of(Status.RUNNING, made, known=entry, message=message)
+        if not isinstance(made, Earlier):
+            return _running(made, entry)
+        shown = await _still_running(ledger, made.entry, made)
+        if shown is None:
+            return await _start_now(ledger, worker, work)
+        if _same_work(made.entry, work):
+            if made.entry.state is EntryState.STOPPING:
+                await ledger.goes_on(made.entry)
+            return EntryAnswer.of(Status.ALREADY_RUNNING, shown, known=made.entry)
+        if not replace_running:
+            raise _another_runs(made.entry, shown)
+        stopped = await stopping.stop_running(ledger, worker.owner.account, shown, made.entry)
+        message = f"Timer {stopped.id} was stopped first, with {decimal_hours.text(stopped.hours)} h."
+        try:
+            started = await _start_now(ledger, worker, work)
+        except (Problem, KeitoError, JournalError) as error:
+            error.add_note(f"All that is about the new timer. {message}")
+            raise
+        return started.model_copy(update={"message": message})
+
+
+async def _start_now(ledger: Ledger, worker: Worker, work: Work) -> EntryAnswer:
+    """Start a timer from now on: what came before is another entry's time."""
+    entry, body = _timer(ledger, worker, work)
+    made = await creates.create(ledger, entry, body)
+    if isinstance(made, Earlier):
+        raise _another_runs(made.entry, None)
+    return _running(made, entry)
+
+
+def _running(made: TimeEntry, entry: Entry) -> EntryAnswer:
+    if made.is_running is False:
+        raise Problem(
+            f"Keito made entry {made.id}, but doesn't run it.",
+            f"It stands in Keito with {decimal_hours.text(made.hours or Decimal(0))} h.",
+            f"When the work is done, call stop_timer with entry_id {made.id} and the hours.",
+        )
+    return EntryAnswer.of(Status.RUNNING, made, known=entry)
 
 
 def _timer(ledger: Ledger, worker: Worker, work: Work) -> tuple[Entry, TimeEntryCreate]:
@@ -71,23 +93,26 @@ def _timer(ledger: Ledger, worker: Worker, work: Work) -> tuple[Entry, TimeEntry
     return entry, body
 
 
-async def _still_running(ledger: Ledger, earlier: Earlier) -> TimeEntry | None:
+async def _still_running(ledger: Ledger, entry: Entry, earlier: Earlier) -> TimeEntry | None:
     """The open timer as Keito shows it now; None, and settled, where it no longer runs."""
-    entry = earlier.entry
     if entry.entry_id is None:
-        found = await creates.resolve(ledger, earlier)
-        if found is None:
+        shown = await creates.resolve(ledger, earlier)
+        if shown is None:
             await creates.give_up(ledger, earlier)
+            return None
     else:
         try:
-            found = await ledger.api.get(entry.entry_id)
+            shown = await ledger.get(entry.entry_id)
         except NotFound:
-            found = None
             await ledger.seen(entry, EntryState.GONE)
-    if found is not None and found.is_running is False:
-        await ledger.seen(entry, EntryState.STOPPED, found.hours)
+            return None
+        except PermissionDenied:
+            await ledger.seen(entry, EntryState.STOPPED)
+            return None
+    if standing.runs(entry, shown) is False:
+        await ledger.seen(entry, EntryState.STOPPED, shown)
         return None
-    return found
+    return shown
 
 
 def _same_work(entry: Entry, work: Work) -> bool:

@@ -1,5 +1,6 @@
 """Stopping a timer, and correcting an entry that was finished."""
 
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -7,14 +8,16 @@ from keito_mcp import hours as decimal_hours
 from keito_mcp.answers import EntryAnswer, Status
 from keito_mcp.clock import Elapsed, Instant, elapsed
 from keito_mcp.journal import Earlier, Entry, EntryState
-from keito_mcp.keito import NotFound, TimeEntry, TimeEntryFilter, TimeEntryUpdate
-from keito_mcp.timesheet import changes, creates
+from keito_mcp.keito import TimeEntry, TimeEntryFilter, TimeEntryUpdate
+from keito_mcp.timesheet import changes, creates, standing
 from keito_mcp.timesheet.ledger import MOST_PAGES, PAGE_LIMIT, Ledger
 from keito_mcp.timesheet.problem import NOTHING_CHANGED, Problem
 from keito_mcp.timesheet.work import Worker, parse_utc
 
 LONGEST_TIMER = timedelta(hours=8)
 """The most that a running timer counts."""
+
+_CORRECT_IT = "correct them with stop_timer, this entry_id and hours"
 
 
 async def stop(
@@ -34,27 +37,71 @@ async def stop(
         JournalError: Nothing was sent.
         KeitoError: Keito refused or can't be reached.
     """
-    async with ledger.one_at_a_time(*worker.owner.key):
-        if entry_id is None:
+    account = worker.owner.account
+    asked = _Asked(hours=hours, notes=notes)
+    if entry_id is None:
+        async with ledger.one_at_a_time(*worker.owner.key):
             known = await ledger.journal.open_timer(worker.owner)
-            entry = await _shown(ledger, known) if known else await _running_in_keito(ledger, worker)
-            if entry is None:
+            shown = await _own_timer(ledger, known) if known else await _running_in_keito(ledger, worker)
+            if shown is None:
                 return await _nothing_runs(ledger, worker)
-        else:
-            known = await ledger.journal.find(worker.owner.account, entry_id)
-            if known and known.state is EntryState.STOPPED and notes is None and hours is None:
-                return EntryAnswer.of(Status.ALREADY_STOPPED, known=known)
-            entry = await _read(ledger, entry_id, known)
-            _refuse_what_is_not_ours(worker, known, entry)
-        if entry.is_running is not False:
-            return await stop_running(ledger, worker.owner.account, entry, known, notes=notes, hours=hours)
-        return await _finished(ledger, worker, known, entry, notes, hours)
+            return await _stop_or_correct(ledger, worker, shown, known, asked)
+    owner = worker.owner
+    if (known := await ledger.journal.find(account, entry_id)) is not None:
+        owner = known.owner
+    async with ledger.one_at_a_time(*owner.key):
+        known = await ledger.journal.find(account, entry_id)
+        if known and known.state is EntryState.STOPPED and asked.nothing:
+            return EntryAnswer.of(Status.ALREADY_STOPPED, known=known)
+        shown = await standing.read(ledger, entry_id, known)
+        standing.refuse_what_is_not_ours(worker, known, shown)
+        return await _stop_or_correct(ledger, worker, shown, known, asked)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What a call wants an entry to have."""
+
+    hours: Decimal | None
+    notes: str | None
+
+    @property
+    def nothing(self) -> bool:
+        """Whether the call asks for nothing but a stop."""
+        return self.hours is None and self.notes is None
+
+    def differing(self, shown: TimeEntry) -> dict[str, object]:
+        """What of it an entry doesn't have yet."""
+        asked = {"hours": self.hours, "notes": self.notes}
+        return {name: value for name, value in asked.items() if value is not None and value != getattr(shown, name)}
+
+
+async def _stop_or_correct(
+    ledger: Ledger, worker: Worker, shown: TimeEntry, known: Entry | None, asked: _Asked
+) -> EntryAnswer:
+    running = standing.runs(known, shown)
+    if running is None:
+        raise Problem(
+            f"Keito doesn't say whether entry {shown.id} runs, and it wasn't started on this machine.",
+            NOTHING_CHANGED,
+            "Look at it with list_entries, or leave it to a person.",
+        )
+    if known is not None:
+        why = await standing.changed_by_a_person(ledger, known, shown)
+        if why is not None:
+            if known.state in standing.OPEN:
+                await ledger.seen(known, EntryState.STOPPED, shown)
+            return _left_alone(known, shown, why)
+    if running:
+        account = worker.owner.account
+        return await stop_running(ledger, account, shown, known, notes=asked.notes, hours=asked.hours)
+    return await _correct(ledger, worker, shown, known, asked)
 
 
 async def stop_running(
     ledger: Ledger,
     account: str,
-    entry: TimeEntry,
+    shown: TimeEntry,
     known: Entry | None,
     *,
     notes: str | None = None,
@@ -63,51 +110,47 @@ async def stop_running(
     """Stop a timer that Keito has just shown to run; raises as `stop` does."""
     message = None
     if hours is None:
-        hours, message = await _hours(ledger, entry, known)
+        hours, message = await _hours(ledger, shown, known)
     given = {"hours": hours, "is_running": False} | ({} if notes is None else {"notes": notes})
-    answer = await changes.update(ledger, account, entry.id, known, TimeEntryUpdate.model_validate(given))
+    answer = await changes.update(ledger, account, shown, known, TimeEntryUpdate.model_validate(given))
     return EntryAnswer.of(Status.STOPPED, answer, known=known, message=message)
 
 
-async def _hours(ledger: Ledger, entry: TimeEntry, known: Entry | None) -> tuple[Decimal, str | None]:
+async def _hours(ledger: Ledger, shown: TimeEntry, known: Entry | None) -> tuple[Decimal, str | None]:
     """The hours since a timer's start, and what the agent must know about them."""
     if known and (unsettled := await ledger.unsettled_stop(known)) is not None:
-        return unsettled, None
-    took = _elapsed(entry, known, ledger.clock.now())
+        return unsettled, "These are the hours up to the first call that stopped it, which Keito didn't answer."
+    took = _elapsed(shown, known, ledger.clock.now())
     if took is None:
-        return (
-            entry.hours or decimal_hours.LEAST,
-            "The start isn't known here; the hours are Keito's own count.",
+        raise Problem(
+            f"When timer {shown.id} started isn't known here.",
+            NOTHING_CHANGED,
+            "Call stop_timer with its entry_id and hours.",
         )
     if took.duration > LONGEST_TIMER:
         most, ran = decimal_hours.of_duration(LONGEST_TIMER), decimal_hours.of_duration(took.duration)
         return most, (
             f"It ran for {decimal_hours.text(ran)} h; a timer counts {decimal_hours.text(most)} h at most. "
-            "If all of it was work, correct it with stop_timer, this entry_id and hours."
+            f"If all of it was work, {_CORRECT_IT}."
         )
-    message = None
-    if took.clock_moved:
-        message = (
-            "The machine slept or its clock was changed while the timer ran; that time isn't counted. "
-            "If it was work, correct it with stop_timer, this entry_id and hours."
-        )
-    return decimal_hours.of_duration(took.duration), message
+    moved = f"The machine slept or its clock was changed meanwhile. If the hours are wrong, {_CORRECT_IT}."
+    return decimal_hours.of_duration(took.duration), moved if took.clock_moved else None
 
 
-def _elapsed(entry: TimeEntry, known: Entry | None, now: Instant) -> Elapsed | None:
+def _elapsed(shown: TimeEntry, known: Entry | None, now: Instant) -> Elapsed | None:
     if known is not None and known.started is not None:
         return elapsed(known.started, now)
-    started = parse_utc(entry.fact("started_at")) or entry.created_at
+    started = parse_utc(shown.fact("started_at")) or shown.created_at
     if started is None or started.tzinfo is None:
         return None
     # Another machine's start: its monotonic clock says nothing here.
     return elapsed(Instant(started, 0.0, boot_id="elsewhere"), now)
 
 
-async def _shown(ledger: Ledger, known: Entry) -> TimeEntry:
+async def _own_timer(ledger: Ledger, known: Entry) -> TimeEntry:
     """This agent's open timer, as Keito shows it."""
     if known.entry_id is not None:
-        return await _read(ledger, known.entry_id, known)
+        return await standing.read(ledger, known.entry_id, known)
     [write, *_] = await ledger.journal.unsettled(known.owner.account, known.entry_key)
     earlier = Earlier(known, write)
     found = await creates.resolve(ledger, earlier)
@@ -119,39 +162,6 @@ async def _shown(ledger: Ledger, known: Entry) -> TimeEntry:
             "Log the work with log_time.",
         )
     return found
-
-
-async def _read(ledger: Ledger, entry_id: str, known: Entry | None) -> TimeEntry:
-    try:
-        return await ledger.api.get(entry_id)
-    except NotFound as error:
-        if known is None:
-            raise
-        await ledger.seen(known, EntryState.GONE)
-        raise Problem(
-            f"Entry {entry_id} is no longer in Keito: it was deleted there.",
-            "No time stands for it.",
-            "If the work should count, log it with log_time.",
-        ) from error
-
-
-def _refuse_what_is_not_ours(worker: Worker, known: Entry | None, entry: TimeEntry) -> None:
-    """An entry that this agent may change is an agent's, and of this agent or its session."""
-    if known is None and entry.source != "agent":
-        raise Problem(
-            f"Entry {entry.id} was not made by an agent, so no tool changes it.",
-            NOTHING_CHANGED,
-            "Leave it to the person who made it.",
-        )
-    ours = known is not None or (
-        entry.fact("agent_id") == worker.owner.agent_id or entry.fact("session_id") == worker.owner.session_id
-    )
-    if not ours:
-        raise Problem(
-            f"Entry {entry.id} belongs to agent {entry.fact('agent_id') or 'unknown'}, in another session.",
-            NOTHING_CHANGED,
-            "Stop only timers of this agent or this session; list_entries shows them.",
-        )
 
 
 async def _running_in_keito(ledger: Ledger, worker: Worker) -> TimeEntry | None:
@@ -193,40 +203,23 @@ async def _nothing_runs(ledger: Ledger, worker: Worker) -> EntryAnswer:
     )
 
 
-async def _finished(
-    ledger: Ledger,
-    worker: Worker,
-    known: Entry | None,
-    entry: TimeEntry,
-    notes: str | None,
-    hours: Decimal | None,
-) -> EntryAnswer:
-    """What a call does to an entry that doesn't run: correct it, or leave it as a person left it."""
-    if known is not None and known.state is not EntryState.STOPPED:
-        by_us = decimal_hours.same(entry.hours, await ledger.unsettled_stop(known))
-        await ledger.seen(known, EntryState.STOPPED, entry.hours)
-        if by_us:
-            return EntryAnswer.of(Status.STOPPED, entry, known=known)
-        return _left_alone(known, entry, "It was stopped in Keito, not by this agent, and is left as it is.")
-    given = {
-        name: value
-        for name, value in (("hours", hours), ("notes", notes))
-        if value is not None and value != getattr(entry, name)
-    }
-    if not given:
-        return EntryAnswer.of(Status.ALREADY_STOPPED, entry, known=known)
+async def _correct(ledger: Ledger, worker: Worker, shown: TimeEntry, known: Entry | None, asked: _Asked) -> EntryAnswer:
+    """Put the asked hours and notes into an entry that is finished and that no person changed."""
+    status = Status.ALREADY_STOPPED
+    if known is not None and known.state in standing.OPEN:
+        # A stop of ours whose answer was lost: it did arrive.
+        await ledger.seen(known, EntryState.STOPPED, shown)
+        known, status = replace(known, state=EntryState.STOPPED), Status.STOPPED
+    differing = asked.differing(shown)
+    if not differing:
+        return EntryAnswer.of(status, shown, known=known)
     if known is None or known.owner.session_id != worker.owner.session_id:
-        return _left_alone(known, entry, "It was finished outside of this session, and is left as it is.")
-    if entry.hours != known.hours:
-        return _left_alone(
-            known,
-            entry,
-            f"Its hours were changed in Keito since (from {decimal_hours.text(known.hours)}); it is left as it is.",
-        )
-    answer = await changes.update(ledger, worker.owner.account, entry.id, known, TimeEntryUpdate.model_validate(given))
-    return EntryAnswer.of(Status.UPDATED, answer, known=known)
+        return _left_alone(known, shown, "It was finished outside of this session.")
+    answer = await changes.update(ledger, worker.owner.account, shown, known, TimeEntryUpdate.model_validate(differing))
+    return EntryAnswer.of(Status.UPDATED if status is Status.ALREADY_STOPPED else status, answer, known=known)
 
 
-def _left_alone(known: Entry | None, entry: TimeEntry, why: str) -> EntryAnswer:
-    message = f"{why} If time is missing, log it as a new entry with log_time."
-    return EntryAnswer.of(Status.ALREADY_STOPPED, entry, known=known, message=message)
+def _left_alone(known: Entry | None, shown: TimeEntry, why: str) -> EntryAnswer:
+    message = f"{why} It is left as it is; if time is missing, log it as a new entry with log_time."
+    status = Status.RUNNING if shown.is_running else Status.ALREADY_STOPPED
+    return EntryAnswer.of(status, shown, known=known, message=message)

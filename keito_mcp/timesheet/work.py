@@ -45,11 +45,13 @@ class Worker:
     Attributes:
         owner: The key under which its timers are kept.
         repository: What git says of where it works.
+        session_is_shared: Whether other agents may be of the same made-up session (HTTP without sessions).
     """
 
     identity: Identity
     owner: Owner
     repository: Mapping[str, str] = field(default_factory=dict)
+    session_is_shared: bool = False
 
     def metadata(self, work: Work, entry_key: str, started_at: str | None = None) -> dict[str, Any]:
         """The whole metadata of an entry for this work.

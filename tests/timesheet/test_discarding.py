@@ -90,11 +90,14 @@ async def test_what_a_person_changed_is_kept_with_the_reason(agent: Agent, keito
     restarted = await agent.call("log_time", hours=1, notes="b")
     approved = await agent.call("log_time", hours=1, notes="c")
     stopped = await agent.call("start_timer", notes="d")
-    moved = await agent.call("log_time", hours=1, notes="e")
+    reworded = await agent.call("log_time", hours=1, notes="e")
+    unbilled = await agent.call("log_time", hours=1, notes="f", is_billable=True)
+    untouched = await agent.call("log_time", hours=1, notes="g")
     await keito.person("PATCH", changed["id"], hours=2)
     await keito.person("PATCH", restarted["id"], is_running=True)
     await keito.person("PATCH", stopped["id"], is_running=False, hours=0.5)
-    await keito.person("PATCH", moved["id"], notes="A person's words")
+    await keito.person("PATCH", reworded["id"], notes="A person's words")
+    await keito.person("PATCH", unbilled["id"], is_billable=False)
     keito.store.approve(approved["id"])
     answer = await agent.call("discard_session")
 
@@ -103,7 +106,9 @@ async def test_what_a_person_changed_is_kept_with_the_reason(agent: Agent, keito
     assert "started it again" in reasons[restarted["id"]]
     assert "stopped it" in reasons[stopped["id"]]
     assert "409" in reasons[approved["id"]]
-    assert answer["discarded"] == [moved["id"]]
+    assert "notes" in reasons[reworded["id"]]
+    assert "is_billable" in reasons[unbilled["id"]]
+    assert answer["discarded"] == [untouched["id"]]
     assert all(kept in answer.text for kept in reasons)
 
 
@@ -267,3 +272,30 @@ async def test_a_stop_that_arrived_late_is_our_own_and_does_not_keep_the_entry(
 
     assert answer["kept"] == []
     assert keito.entries() == []
+
+
+@pytest.mark.parametrize(("status", "retry_after"), [(429, 60), (429, None), (401, None)])
+async def test_a_limit_or_a_bad_key_ends_the_deleting_at_once(
+    agent: Agent, keito: Keito, status: int, retry_after: int | None
+) -> None:
+    for notes in "abc":
+        await agent.call("log_time", hours=1, notes=notes)
+    keito.fails("DELETE", status=status, times=100, **({} if retry_after is None else {"retry_after": retry_after}))
+    answer = await agent.call("discard_session")
+
+    assert keito.methods.count("DELETE") == 1
+    assert [kept["reason"] for kept in answer["kept"]].count("It was not tried.") == 2
+    assert (f"again in {retry_after} s" in answer.text) is (retry_after is not None)
+
+
+async def test_over_http_without_sessions_no_agent_discards_what_may_be_anothers(
+    make_desk: MakeDesk, keito: Keito
+) -> None:
+    desk = make_desk(serves_one_user=False, session_id=None, agent_id=None)
+    async with desk.client(name="claude-code") as one, desk.client(name="cursor-vscode") as other:
+        await one.call("log_time", hours=3)
+        refused = await other.call("discard_session")
+
+    assert refused.is_error
+    assert "session_id" in refused.text
+    assert len(keito.entries()) == 1

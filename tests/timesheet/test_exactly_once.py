@@ -1,4 +1,4 @@
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import anyio
@@ -314,3 +314,101 @@ async def test_a_correction_that_keito_answers_late_is_seen_to_be_made(agent: Ag
     assert corrected["status"] == "updated"
     assert unknown.is_error
     assert (await agent.call("stop_timer", entry_id=logged["id"], hours=2))["status"] == "updated"
+
+
+async def test_a_repeat_over_midnight_is_the_same_call(agent: Agent, keito: Keito, clock: FakeClock) -> None:
+    clock.wall = datetime(2026, 3, 7, 0, 29, 30, tzinfo=UTC)
+    keito.fails("POST", late_commit=True, delay=0.5)
+    await agent.call("log_time", hours=0.5)
+    await until(keito.entries)
+    clock.pass_time(timedelta(seconds=125))
+    again = await agent.call("log_time", hours=0.5)
+
+    assert again["status"] == "duplicate"
+    assert len(keito.entries()) == 1
+
+
+async def test_two_servers_that_send_a_lost_entry_again_send_it_once(
+    make_desk: MakeDesk, keito: Keito, clock: FakeClock
+) -> None:
+    statuses: list[str] = []
+
+    async def repeat(agent: Agent) -> None:
+        answer = await agent.call("log_time", hours=1)
+        statuses.append("error" if answer.is_error else answer["status"])
+
+    async with make_desk().client() as one, make_desk().client() as other:
+        keito.fails("POST", cut_before=True)
+        await one.call("log_time", hours=1)
+        clock.pass_time(timedelta(seconds=121))
+        keito.fails("GET", delay=0.2, times=2)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(repeat, one)
+            tasks.start_soon(repeat, other)
+
+    assert statuses.count("logged") == 1
+    assert len(keito.entries()) == 1
+
+
+async def test_a_call_id_that_is_used_for_other_work_swallows_nothing(agent: Agent, keito: Keito) -> None:
+    await agent.call("log_time", meta={"callId": "1"}, hours=1)
+    other = await agent.call("log_time", meta={"callId": "1"}, hours=5)
+
+    assert other["status"] == "logged"
+    assert len(keito.entries()) == 2
+
+
+async def test_a_look_up_that_ends_at_its_bound_is_not_taken_for_nothing_there(
+    agent: Agent, keito: Keito, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("keito_mcp.timesheet.ledger.PAGE_LIMIT", 1)
+    monkeypatch.setattr("keito_mcp.timesheet.ledger.MOST_PAGES", 2)
+    keito.fails("POST", late_commit=True, delay=0.5)
+    await agent.call("log_time", hours=1, notes="lost")
+    await until(keito.entries)
+    for _ in range(3):
+        await keito.person("POST", project_id="prj_abc", spent_date="2026-03-06", hours=1, source="agent")
+    clock.pass_time(timedelta(seconds=200))
+    answer = await agent.call("log_time", hours=1, notes="lost")
+
+    assert answer.is_error
+    assert "can't be asked" in answer.text
+    assert keito.methods.count("POST") == 1
+
+
+async def test_a_conflict_that_nobody_can_look_into_is_an_unknown_outcome(agent: Agent, keito: Keito) -> None:
+    keito.fails("POST", status=409, commit=True)
+    keito.fails("GET", hang=True, times=100)
+    answer = await agent.call("log_time", hours=1)
+    keito.faults.clear()
+    again = await agent.call("log_time", hours=1)
+
+    assert answer.is_error
+    assert "Nothing was written" not in answer.text
+    assert "isn't known" in answer.text
+    assert again["status"] == "duplicate"
+    assert len(keito.entries()) == 1
+
+
+async def test_a_clock_that_is_set_back_a_day_does_not_block_a_timer_for_a_day(
+    agent: Agent, keito: Keito, clock: FakeClock
+) -> None:
+    keito.fails("POST", cut_before=True)
+    await agent.call("start_timer")
+    clock.wall -= timedelta(days=1)
+    clock.monotonic += 121
+    assert (await agent.call("start_timer"))["status"] == "running"
+
+
+async def test_a_clock_that_is_set_forward_does_not_shorten_the_wait(
+    agent: Agent, keito: Keito, clock: FakeClock
+) -> None:
+    keito.fails("POST", cut_before=True)
+    await agent.call("log_time", hours=1)
+    clock.wall += timedelta(minutes=30)
+    clock.monotonic += 10
+    answer = await agent.call("log_time", hours=1)
+
+    assert answer.is_error
+    assert "in 110 s" in answer.text
+    assert keito.methods.count("POST") == 1

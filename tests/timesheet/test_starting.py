@@ -214,3 +214,32 @@ async def test_metadata_of_4096_bytes_is_sent_and_of_4097_is_refused_by_size(
 
 def _compact(metadata: dict[str, object]) -> bytes:
     return json.dumps(metadata, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+async def test_when_the_new_timer_fails_the_answer_says_that_the_old_one_was_stopped(
+    agent: Agent, keito: Keito, clock: FakeClock
+) -> None:
+    first = await agent.call("start_timer", notes="Fix")
+    clock.pass_time(timedelta(hours=1))
+    refused = await agent.call("start_timer", notes="Write", project_id="prj_forbidden", replace_running=True)
+
+    assert refused.is_error
+    assert f"Timer {first['id']} was stopped first, with 1 h" in refused.text
+    assert keito.entry(first["id"])["hours"] == 1
+
+
+async def test_a_timer_that_keito_makes_but_does_not_run_is_no_success(agent: Agent, keito: Keito) -> None:
+    keito.fails("POST", status=201, body='{"id": "te_1", "is_running": false, "hours": 0}')
+    answer = await agent.call("start_timer")
+
+    assert answer.is_error
+    assert "te_1" in answer.text
+
+
+async def test_identity_that_is_claimed_without_a_value_erases_nothing(agent: Agent, keito: Keito) -> None:
+    await agent.call("start_timer", metadata={"agent_id": None, "session_id": "", "model": 5})
+
+    metadata = keito.body()["metadata"]
+    assert metadata["agent_id"] == "tester"
+    assert metadata["session_id"] == "session-1"
+    assert "model" not in metadata

@@ -214,7 +214,7 @@ async def test_hours_that_a_person_changed_are_not_corrected(agent: Agent, keito
 
     assert answer["status"] == "already_stopped"
     assert answer["hours"] == 1
-    assert "changed in Keito" in answer["message"]
+    assert "A person changed its hours from 2 to 1" in answer["message"]
     assert keito.entry(logged["id"])["hours"] == 1
 
 
@@ -288,7 +288,7 @@ async def test_an_id_that_addresses_elsewhere_even_when_encoded_is_not_sent(
     assert keito.sent == []
 
 
-@pytest.mark.parametrize("started_at", [None, "yesterday", "2026-03-06T11:00:00", 7])
+@pytest.mark.parametrize("started_at", [None, "yesterday", 7])
 async def test_a_timer_whose_start_is_not_said_counts_from_when_keito_made_it(
     make_desk: MakeDesk, keito: Keito, clock: FakeClock, started_at: object
 ) -> None:
@@ -307,11 +307,185 @@ async def test_a_timer_whose_start_is_not_said_counts_from_when_keito_made_it(
     assert stopped["hours"] == 1
 
 
-async def test_a_timer_whose_start_nobody_says_counts_what_keito_counted(agent: Agent, keito: Keito) -> None:
-    running = {"id": "te_1", "is_running": True, "hours": 0.75, "source": "agent", "metadata": {"agent_id": "tester"}}
-    keito.fails("GET", status=200, body=json.dumps(running))
-    keito.fails("PATCH", status=200, body=json.dumps({**running, "is_running": False}))
-    stopped = await agent.call("stop_timer", entry_id="te_1")
+@pytest.mark.parametrize("started_at", ["2026-03-06T11:00:00", None])
+async def test_where_nobody_says_when_a_timer_started_the_hours_are_asked_for(
+    agent: Agent, keito: Keito, started_at: str | None
+) -> None:
+    metadata = {"agent_id": "tester", "started_at": started_at}
+    running = {"id": "te_1", "is_running": True, "hours": 0.75, "source": "agent", "metadata": metadata}
+    keito.fails("GET", status=200, body=json.dumps(running), times=2)
+    keito.fails("PATCH", status=200, body='{"id": "te_1"}')
+    asked = await agent.call("stop_timer", entry_id="te_1")
+    stopped = await agent.call("stop_timer", entry_id="te_1", hours=0.75)
 
-    assert keito.body() == {"hours": 0.75, "is_running": False}
-    assert "Keito's own count" in stopped["message"]
+    assert asked.is_error
+    assert "hours" in asked.text
+    assert stopped["hours"] == 0.75
+    assert keito.methods == ["GET", "GET", "PATCH"]
+
+
+async def test_where_nobody_says_whether_an_entry_runs_it_is_left_alone(agent: Agent, keito: Keito) -> None:
+    keito.fails("GET", status=200, body='{"id": "te_1", "source": "agent", "metadata": {"agent_id": "tester"}}')
+    answer = await agent.call("stop_timer", entry_id="te_1")
+
+    assert answer.is_error
+    assert keito.methods == ["GET"]
+
+
+async def test_an_answer_without_is_running_does_not_restart_what_is_finished_here(agent: Agent, keito: Keito) -> None:
+    logged = await agent.call("log_time", hours=1, notes="a")
+    keito.fails("GET", status=200, body=json.dumps({"id": logged["id"], "hours": 1, "notes": "a", "source": "agent"}))
+    corrected = await agent.call("stop_timer", entry_id=logged["id"], notes="b")
+
+    assert corrected["status"] == "updated"
+    assert keito.body() == {"notes": "b"}
+
+
+async def test_a_timer_that_a_person_started_again_is_left_to_the_person(
+    agent: Agent, keito: Keito, clock: FakeClock
+) -> None:
+    started = await agent.call("start_timer")
+    clock.pass_time(timedelta(hours=1))
+    await agent.call("stop_timer")
+    await keito.person("PATCH", started["id"], is_running=True)
+    clock.pass_time(timedelta(hours=3))
+    answer = await agent.call("stop_timer", entry_id=started["id"], notes="Mine")
+
+    assert "started it again" in answer["message"]
+    assert answer["status"] == "running"
+    assert keito.entry(started["id"])["is_running"] is True
+
+
+async def test_an_answer_with_an_id_only_is_completed_by_what_was_sent(
+    agent: Agent, keito: Keito, clock: FakeClock
+) -> None:
+    started = await agent.call("start_timer", notes="Fix")
+    clock.pass_time(timedelta(hours=1))
+    keito.fails("PATCH", status=200, commit=True, body=json.dumps({"id": started["id"]}))
+    stopped = await agent.call("stop_timer", notes="Fixed")
+
+    assert stopped["hours"] == 1
+    assert stopped["notes"] == "Fixed"
+
+
+async def test_a_stop_that_keito_answers_with_a_running_timer_is_no_success(
+    agent: Agent, keito: Keito, clock: FakeClock
+) -> None:
+    started = await agent.call("start_timer")
+    clock.pass_time(timedelta(hours=1))
+    keito.fails("PATCH", status=200, body=json.dumps({"id": started["id"], "is_running": True}))
+    answer = await agent.call("stop_timer")
+
+    assert answer.is_error
+    assert "still running" in answer.text
+    assert (await agent.call("stop_timer"))["hours"] == 1
+
+
+async def test_a_stop_that_was_lost_does_not_freeze_a_timer_that_goes_on(
+    agent: Agent, keito: Keito, clock: FakeClock
+) -> None:
+    await agent.call("start_timer", notes="Fix")
+    clock.pass_time(timedelta(hours=1))
+    keito.fails("PATCH", status=500)
+    assert (await agent.call("stop_timer")).is_error
+    assert (await agent.call("start_timer", notes="Fix"))["status"] == "already_running"
+    clock.pass_time(timedelta(hours=2))
+
+    assert (await agent.call("stop_timer"))["hours"] == 3
+
+
+async def test_hours_and_notes_given_after_a_lost_stop_are_put_in_all_the_same(
+    agent: Agent, keito: Keito, clock: FakeClock
+) -> None:
+    await agent.call("start_timer")
+    clock.pass_time(timedelta(hours=1))
+    keito.fails("PATCH", cut_after=True)
+    keito.fails("GET", after=1, status=500, times=100)
+    await agent.call("stop_timer")
+    keito.faults.clear()
+    stopped = await agent.call("stop_timer", hours=2, notes="Done")
+
+    assert (stopped["status"], stopped["hours"], stopped["notes"]) == ("stopped", 2, "Done")
+
+
+async def test_another_agents_timer_on_the_same_machine_is_not_ours_to_stop(make_desk: MakeDesk, keito: Keito) -> None:
+    async with make_desk(agent_id="a1", session_id="s1").client() as first:
+        started = await first.call("start_timer")
+    async with make_desk(agent_id="a2", session_id="s2").client() as second:
+        answer = await second.call("stop_timer", entry_id=started["id"], hours=0.1)
+
+    assert answer.is_error
+    assert "belongs to agent a1" in answer.text
+    assert keito.entry(started["id"])["is_running"] is True
+
+
+async def test_an_approved_timer_is_reported_and_no_longer_in_the_way(
+    agent: Agent, keito: Keito, clock: FakeClock
+) -> None:
+    started = await agent.call("start_timer", notes="Fix")
+    clock.pass_time(timedelta(hours=1))
+    keito.store.approve(started["id"])
+    refused = await agent.call("stop_timer")
+    other = await agent.call("start_timer", notes="Write")
+
+    assert refused.is_error
+    assert "409" in refused.text
+    assert other["status"] == "running"
+
+
+@pytest.mark.parametrize("tool", ["stop_timer", "start_timer"])
+async def test_a_timer_that_may_no_longer_be_read_is_no_longer_in_the_way(
+    agent: Agent, keito: Keito, tool: str
+) -> None:
+    await agent.call("start_timer", notes="Fix")
+    keito.fails("GET", status=403)
+    first = await agent.call(tool)
+    second = await agent.call("start_timer")
+
+    assert first.is_error is (tool == "stop_timer")
+    assert second["status"] == ("running" if tool == "stop_timer" else "already_running")
+    assert len(keito.entries()) == 2
+
+
+async def test_an_entry_that_is_deleted_between_reading_and_stopping_is_said_to_be_deleted(
+    agent: Agent, keito: Keito
+) -> None:
+    await agent.call("start_timer")
+    keito.fails("PATCH", status=404)
+    answer = await agent.call("stop_timer")
+
+    assert answer.is_error
+    assert "deleted" in answer.text
+
+
+async def test_an_entry_that_was_discarded_is_said_to_be_discarded(agent: Agent, keito: Keito) -> None:
+    started = await agent.call("start_timer")
+    await agent.call("discard_session")
+    sent = len(keito.requests)
+    answer = await agent.call("stop_timer", entry_id=started["id"])
+
+    assert answer.is_error
+    assert "discarded with its session" in answer.text
+    assert len(keito.requests) == sent
+
+
+async def test_hours_that_keito_rounds_are_not_taken_for_a_persons(
+    agent: Agent, keito: Keito, clock: FakeClock
+) -> None:
+    started = await agent.call("start_timer", notes="a")
+    clock.pass_time(timedelta(minutes=20))
+    keito.fails("PATCH", status=200, commit=True, body=json.dumps({"id": started["id"]}))
+    await agent.call("stop_timer")
+    await keito.person("PATCH", started["id"], hours=0.33)
+    corrected = await agent.call("stop_timer", entry_id=started["id"], notes="b")
+
+    assert corrected["status"] == "updated"
+
+
+async def test_a_small_correction_that_never_arrived_is_not_taken_for_made(agent: Agent, keito: Keito) -> None:
+    logged = await agent.call("log_time", hours=0.003)
+    keito.fails("PATCH", cut_before=True)
+    answer = await agent.call("stop_timer", entry_id=logged["id"], hours=0.007)
+
+    assert answer.is_error
+    assert keito.entry(logged["id"])["hours"] == 0.003
