@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import gc
 import logging
 import os
@@ -133,8 +134,7 @@ def _serve(chosen: argparse.Namespace) -> int:
         _say_aside(str(error))
         return FAILED
     except OSError as error:
-        _say_aside(f"keito-mcp can't listen on {chosen.host}:{chosen.port}: {error.strerror or error}.")
-        return FAILED
+        return _cannot_listen(chosen, error)
     return DONE
 
 
@@ -169,8 +169,7 @@ def _sandbox(chosen: argparse.Namespace) -> int:
     try:
         anyio.run(serve)
     except OSError as error:
-        _say_aside(f"keito-mcp can't listen on {chosen.host}:{chosen.port}: {error.strerror or error}.")
-        return FAILED
+        return _cannot_listen(chosen, error)
     except KeyboardInterrupt:
         pass  # the way to end it
     return DONE
@@ -192,6 +191,13 @@ def _runtime(chosen: argparse.Namespace, *, serves_one_user: bool, timeouts: Tim
     if "sandbox" in chosen:
         return embedded_runtime(serves_one_user=serves_one_user)
     return Runtime(serves_one_user=serves_one_user, timeouts=timeouts)
+
+
+def _cannot_listen(chosen: argparse.Namespace, error: OSError) -> int:
+    way_out = "choose another --port" if error.errno == errno.EADDRINUSE else "choose another --host or --port"
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    _say_aside(f"keito-mcp can't listen on {chosen.host}:{chosen.port} ({reason}); {way_out}.")
+    return FAILED
 
 
 def _say(text: str) -> None:

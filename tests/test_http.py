@@ -84,11 +84,13 @@ async def test_all_five_tools_work_and_send_keito_no_more_than_over_stdio(
         assert len((await agent.client.list_tools()).tools) == 5
         assert keito.requests == []
 
-        started = await agent.call("start_timer", notes="Read the code")
-        stopped = await agent.call("stop_timer")
-        logged = await agent.call("log_time", hours=1.5)
-        listed = await agent.call("list_entries")
-        discarded = await agent.call("discard_session")
+        # A modern client has no session over HTTP but the one that it names.
+        said = {"ai.keito/session_id": "conversation-1"}
+        started = await agent.call("start_timer", meta=said, notes="Read the code")
+        stopped = await agent.call("stop_timer", meta=said)
+        logged = await agent.call("log_time", meta=said, hours=1.5)
+        listed = await agent.call("list_entries", meta=said)
+        discarded = await agent.call("discard_session", meta=said)
 
     assert (started["status"], stopped["status"], logged["status"]) == ("running", "stopped", "logged")
     assert stopped["id"] == started["id"]

@@ -81,7 +81,7 @@ class Timesheet:
             raise Problem(
                 "Which session this call belongs to can't be known: the client has none over HTTP.",
                 "Nothing was deleted.",
-                "Name the session_id of the entries to discard, or have the client send ai.keito/session_id in _meta.",
+                "Have the client send ai.keito/session_id in the _meta of each call, or delete the entries in Keito.",
             )
         return await discarding.discard(self._ledger, worker, session, reason, progress)
 
