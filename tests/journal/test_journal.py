@@ -66,6 +66,10 @@ async def journal(folder: Path, commits: list[str]) -> AsyncIterator[Journal]:
     opened.close()
 
 
+def instant(at: datetime = NOON) -> Instant:
+    return Instant(at, 1000.25, "boot-1")
+
+
 def entry(key: str, *, owner: Owner = ME, timer: bool = True, at: datetime = NOON, **fields: Any) -> Entry:
     known: dict[str, Any] = {
         "state": EntryState.CREATING,
@@ -75,7 +79,7 @@ def entry(key: str, *, owner: Owner = ME, timer: bool = True, at: datetime = NOO
         "is_billable": None,
         "spent_date": at.date(),
         "hours": Decimal(0) if timer else Decimal("1.5"),
-        "started": Instant(at, 1000.25, "boot-1") if timer else None,
+        "started": instant(at) if timer else None,
         "changed_at": at,
     }
     return Entry(entry_key=key, owner=owner, **{**known, **fields})
@@ -86,7 +90,7 @@ def creating(made: Entry, **fields: Any) -> Write:
         "kind": WriteKind.CREATE,
         "entry_id": None,
         "body": {"project_id": made.project_id, "hours": 1.5, "notes": "Überstunden"},
-        "sent_at": made.changed_at,
+        "sent": instant(made.changed_at),
         "idempotency_key": f"idem-{made.entry_key}",
     }
     return Write(account=made.owner.account, entry_key=made.entry_key, **{**known, **fields})
@@ -120,7 +124,7 @@ def stopping(made: Entry, **fields: Any) -> Write:
         "kind": WriteKind.UPDATE,
         "entry_id": "te_1",
         "body": {"hours": 1.5, "is_running": False},
-        "sent_at": NOON,
+        "sent": instant(),
     }
     return Write(account=made.owner.account, entry_key=made.entry_key, **{**known, **fields})
 
@@ -138,13 +142,15 @@ async def test_an_entry_and_its_create_come_back_exactly_as_they_were_recorded(j
         notes="Zeile\n2 €",
         is_billable=False,
         hours=Decimal("1.2300"),
+        hours_answered=True,
         started=started,
     )
-    write_id = await create(journal, made, fingerprint="f-1", call_id="call-1")
+    sent = Instant(datetime(2026, 3, 6, 12, 0, 0, 654321, UTC), 78.0625, "boot-8")
+    write_id = await create(journal, made, fingerprint="f-1", call_id="call-1", sent=sent)
     assert isinstance(write_id, int)
     assert await journal.of_session("account-1", "session-1") == [made]
     [write] = await journal.unsettled("account-1")
-    assert write == replace(creating(made, fingerprint="f-1", call_id="call-1"), write_id=write_id)
+    assert write == replace(creating(made, fingerprint="f-1", call_id="call-1", sent=sent), write_id=write_id)
     assert (write.state, write.idempotency_key) == (WriteState.SENT, "idem-key-1")
 
 
@@ -154,6 +160,13 @@ async def test_billable_unknown_yes_and_no_are_three_things(journal: Journal, is
     [known] = await journal.of_session("account-1", "session-1")
     assert known.is_billable is is_billable
     assert not known.is_timer
+
+
+@pytest.mark.parametrize("answered", [True, False])
+async def test_hours_that_keito_answered_are_told_from_hours_that_were_sent(journal: Journal, answered: bool) -> None:  # noqa: FBT001
+    await create(journal, entry("key-1", timer=False, hours_answered=answered))
+    [known] = await journal.of_session("account-1", "session-1")
+    assert known.hours_answered is answered
 
 
 async def test_an_entry_is_found_by_keitos_id_within_its_account_only(journal: Journal) -> None:
@@ -262,10 +275,19 @@ def first_of(answer: Created) -> str | None:
 
 
 async def test_a_call_that_is_delivered_twice_is_one_call_however_late(journal: Journal) -> None:
-    await logged(journal, "key-1", call_id="call-1")
-    assert first_of(await logged(journal, "key-2", call_id="call-1", at=NOON + timedelta(days=30))) == "key-1"
-    assert first_of(await logged(journal, "key-3", call_id="call-2")) is None
-    assert first_of(await logged(journal, "key-4")) is None
+    await journal.settle(settlement(await created(journal, WORK, call_id="call-1", fingerprint="f-1"), WORK))
+    late = NOON + timedelta(days=30)
+    assert first_of(await logged(journal, "key-2", call_id="call-1", fingerprint="f-1", at=late)) == "key-1"
+    assert first_of(await logged(journal, "key-3", call_id="call-2", fingerprint="f-1", at=late)) is None
+    assert first_of(await logged(journal, "key-4", call_id="call-2")) is None
+    assert first_of(await logged(journal, "key-5")) is None
+
+
+@pytest.mark.parametrize("other", ["f-2", None])
+async def test_the_same_call_id_with_other_work_is_another_call(journal: Journal, other: str | None) -> None:
+    await logged(journal, "key-1", call_id="call-1", fingerprint="f-1")
+    assert first_of(await logged(journal, "key-2", call_id="call-1", fingerprint=other)) is None
+    assert first_of(await logged(journal, "key-3", call_id="call-1", fingerprint="f-1")) == "key-1"
 
 
 @pytest.mark.parametrize(
@@ -336,6 +358,48 @@ async def test_work_of_a_day_whose_outcome_is_unknown_is_the_same_call_at_any_ti
     assert (first_of(answer) == "key-1") is is_the_same
     if isinstance(answer, Earlier):
         assert answer.write.state is (outcome or WriteState.SENT)
+
+
+BEFORE_MIDNIGHT = datetime(2026, 3, 6, 23, 50, tzinfo=UTC)
+NIGHT = timedelta(hours=12)
+
+
+@pytest.mark.parametrize("outcome", [WriteState.UNKNOWN, None], ids=["unknown", "the server was killed"])
+@pytest.mark.parametrize(
+    ("later", "is_the_same"),
+    [
+        (timedelta(minutes=20), True),
+        (NIGHT, True),
+        (NIGHT + timedelta(microseconds=1), False),
+        (timedelta(days=1), False),
+    ],
+    ids=str,
+)
+async def test_work_whose_outcome_is_unknown_is_the_same_call_over_midnight_but_not_the_next_day(
+    journal: Journal,
+    outcome: WriteState | None,
+    later: timedelta,
+    is_the_same: bool,  # noqa: FBT001
+) -> None:
+    evening = entry("key-1", timer=False, at=BEFORE_MIDNIGHT)
+    write_id = await created(journal, evening, fingerprint="f-1")
+    if outcome:
+        await journal.settle(settlement(write_id, evening, outcome=outcome, at=BEFORE_MIDNIGHT))
+    again = entry("key-2", timer=False, at=BEFORE_MIDNIGHT + later)
+    assert again.spent_date == date(2026, 3, 7)
+    answer = await create(journal, again, fingerprint="f-1")
+    assert (first_of(answer) == "key-1") is is_the_same
+    assert isinstance(answer, Earlier) is is_the_same
+
+
+async def test_over_midnight_other_work_and_work_that_was_answered_are_other_calls(journal: Journal) -> None:
+    answered = entry("key-1", timer=False, at=BEFORE_MIDNIGHT)
+    await created(journal, answered, "te_1", fingerprint="f-1")
+    await logged(journal, "key-2", fingerprint="f-2", at=BEFORE_MIDNIGHT)
+    after = BEFORE_MIDNIGHT + timedelta(minutes=20)
+    assert first_of(await logged(journal, "key-3", fingerprint="f-1", at=after)) is None
+    assert first_of(await logged(journal, "key-4", fingerprint="f-3", at=after)) is None
+    assert first_of(await logged(journal, "key-5", fingerprint="f-2", at=after)) == "key-2"
 
 
 async def test_work_that_keito_refused_may_be_logged_again_at_once(journal: Journal) -> None:
@@ -427,7 +491,7 @@ async def test_a_delete_keeps_the_whole_entry_and_leaves_the_state_to_its_outcom
     await created(journal, made, "te_1")
     whole = {"id": "te_1", "hours": 1.5, "is_running": False, "metadata": {"a": ["ä", None]}}
     delete = Write(
-        account="account-1", kind=WriteKind.DELETE, entry_key="key-1", entry_id="te_1", body=whole, sent_at=NOON
+        account="account-1", kind=WriteKind.DELETE, entry_key="key-1", entry_id="te_1", body=whole, sent=instant()
     )
     of_nobody = replace(delete, entry_key=None, entry_id="te_2")
     first, second = await journal.begin(delete, of_nobody)
@@ -460,8 +524,9 @@ async def test_a_settlement_says_what_the_entry_is_now(journal: Journal) -> None
         "entry_id": "te_1",
         "state": EntryState.STOPPED,
         "hours": Decimal("2.2500"),
+        "hours_answered": True,
         "notes": "Done",
-        "spent_date": date(2026, 3, 5),
+        "is_billable": False,
     }
     await journal.settle(settlement(write_id, made, changes, at=NOON + timedelta(hours=1)))
     expected = replace(
@@ -469,11 +534,22 @@ async def test_a_settlement_says_what_the_entry_is_now(journal: Journal) -> None
         entry_id="te_1",
         state=EntryState.STOPPED,
         hours=Decimal("2.2500"),
+        hours_answered=True,
         notes="Done",
-        spent_date=date(2026, 3, 5),
+        is_billable=False,
         changed_at=NOON + timedelta(hours=1),
     )
     assert await journal.find("account-1", "te_1") == expected
+
+
+@pytest.mark.parametrize("column", ["project_id", "task_id", "spent_date", "changed_at", "started_wall", "session_id"])
+async def test_what_never_changes_of_an_entry_cannot_be_settled(journal: Journal, column: str) -> None:
+    made = entry("key-1")
+    write_id = await created(journal, made)
+    with pytest.raises(ValueError, match=column):
+        await journal.settle(settlement(write_id, made, {"notes": "Done", column: "2026-03-05"}))
+    assert await journal.of_session("account-1", "session-1") == [made]
+    assert len(await journal.unsettled("account-1")) == 1
 
 
 async def test_a_settlement_without_changes_leaves_the_entry(journal: Journal) -> None:
@@ -487,11 +563,124 @@ async def test_a_write_that_is_sent_again_is_in_flight_from_then_on(journal: Jou
     made = entry("key-1", timer=False)
     write_id = await created(journal, made, fingerprint="f-1")
     await journal.settle(settlement(write_id, made, outcome=WriteState.UNKNOWN))
-    again = NOON + timedelta(minutes=5)
-    await journal.resend(write_id, again)
+    [unknown] = await journal.unsettled("account-1")
+    again = Instant(NOON + timedelta(minutes=5), 7.5, "boot-2")
+    assert await journal.resend(unknown, again) is True
     [write] = await journal.unsettled("account-1")
-    assert write == replace(creating(made, fingerprint="f-1"), write_id=write_id, sent_at=again)
+    assert write == replace(creating(made, fingerprint="f-1"), write_id=write_id, sent=again)
     assert first_of(await logged(journal, "key-2", fingerprint="f-1", at=NOON + timedelta(minutes=6))) == "key-1"
+
+
+def recorded(folder: Path) -> dict[int, tuple[str, str | None, str | None]]:
+    """The state, the reason and the time of settling of each write."""
+    with closing(sqlite3.connect(journal_file(folder))) as connection:
+        rows = connection.execute("SELECT write_id, state, reason, settled_at FROM writes")
+        return {write_id: (state, reason, settled_at) for write_id, state, reason, settled_at in rows}
+
+
+async def test_why_a_write_was_unknown_is_forgotten_when_it_is_sent_again(journal: Journal, folder: Path) -> None:
+    made = entry("key-1")
+    write_id = await created(journal, made)
+    await journal.settle(settlement(write_id, made, outcome=WriteState.UNKNOWN, reason="timeout"))
+    assert recorded(folder) == {write_id: ("unknown", "timeout", NOON.isoformat())}
+    [write] = await journal.unsettled("account-1")
+    assert await journal.resend(write, instant(NOON + timedelta(minutes=5)))
+    assert recorded(folder) == {write_id: ("sent", None, None)}
+
+
+async def test_a_write_that_was_only_sent_may_be_sent_again_and_no_other_write_is(journal: Journal) -> None:
+    made = entry("key-1")
+    await created(journal, made, "te_1")
+    await journal.begin(stopping(made), stopping(made), stopping(made))
+    first, second, third = await journal.unsettled("account-1")
+    again = instant(NOON + timedelta(minutes=5))
+    assert await journal.resend(second, again) is True
+    assert await journal.unsettled("account-1") == [first, replace(second, sent=again), third]
+
+
+async def test_a_write_that_was_taken_up_since_it_was_read_is_not_sent_again(journal: Journal) -> None:
+    made = entry("key-1")
+    write_id = await created(journal, made)
+    await journal.settle(settlement(write_id, made, outcome=WriteState.UNKNOWN))
+    [read] = await journal.unsettled("account-1")
+    assert await journal.resend(read, instant(NOON + timedelta(minutes=5))) is True
+    await journal.settle(settlement(write_id, made, outcome=WriteState.UNKNOWN))
+    [before] = await journal.unsettled("account-1")
+    assert await journal.resend(read, instant(NOON + timedelta(minutes=6))) is False
+    assert await journal.unsettled("account-1") == [before]
+
+
+@pytest.mark.parametrize("outcome", [WriteState.DONE, WriteState.REFUSED])
+async def test_a_write_that_was_settled_since_it_was_read_is_not_sent_again(
+    journal: Journal, folder: Path, outcome: WriteState
+) -> None:
+    made = entry("key-1")
+    write_id = await created(journal, made)
+    [read] = await journal.unsettled("account-1")
+    await journal.settle(settlement(write_id, made, outcome=outcome, reason="why"))
+    assert await journal.resend(read, instant(NOON + timedelta(minutes=5))) is False
+    assert recorded(folder) == {write_id: (outcome.value, "why", NOON.isoformat())}
+
+
+async def test_a_write_that_is_done_overtakes_only_the_older_writes_of_its_kind_to_its_entry(
+    journal: Journal, folder: Path
+) -> None:
+    made, other = entry("key-1"), entry("key-2", timer=False)
+    await created(journal, made, "te_1")
+    await created(journal, other, "te_2")
+    change = stopping(made, body={"notes": "n"})
+    begun = {
+        "older, sent": change,
+        "older, unknown": change,
+        "older, refused": change,
+        "older, done": change,
+        "older, a delete": replace(change, kind=WriteKind.DELETE),
+        "older, of another entry": replace(change, entry_key="key-2", entry_id="te_2"),
+        "itself": change,
+        "newer": change,
+    }
+    ids = dict(zip(begun, await journal.begin(*begun.values()), strict=True))
+    outcomes = {
+        "older, done": WriteState.DONE,
+        "older, refused": WriteState.REFUSED,
+        "older, unknown": WriteState.UNKNOWN,
+    }
+    with closing(sqlite3.connect(journal_file(folder))) as connection:
+        # Not by a settlement: that would overtake the ones before it.
+        for name, outcome in outcomes.items():
+            connection.execute(
+                "UPDATE writes SET state = ?, reason = 'why', settled_at = 'then' WHERE write_id = ?",
+                (outcome.value, ids[name]),
+            )
+        connection.commit()
+    now = NOON + timedelta(hours=1)
+    await journal.settle(settlement(ids["itself"], made, at=now))
+    became = recorded(folder)
+    assert {name: became[write_id] for name, write_id in ids.items()} == {
+        "older, sent": ("refused", "superseded", now.isoformat()),
+        "older, unknown": ("refused", "superseded", now.isoformat()),
+        "older, refused": ("refused", "why", "then"),
+        "older, done": ("done", "why", "then"),
+        "older, a delete": ("sent", None, None),
+        "older, of another entry": ("sent", None, None),
+        "itself": ("done", None, now.isoformat()),
+        "newer": ("sent", None, None),
+    }
+
+
+@pytest.mark.parametrize("outcome", [WriteState.REFUSED, WriteState.UNKNOWN])
+async def test_a_write_that_is_not_done_overtakes_nothing(journal: Journal, outcome: WriteState) -> None:
+    made = entry("key-1")
+    await created(journal, made, "te_1")
+    older, newer = await journal.begin(stopping(made), stopping(made))
+    await journal.settle(settlement(newer, made, outcome=outcome))
+    assert older in [write.write_id for write in await journal.unsettled("account-1")]
+
+
+async def test_a_create_that_is_done_overtakes_no_other_create(journal: Journal) -> None:
+    older = await created(journal, entry("key-1", timer=False))
+    await created(journal, entry("key-2", timer=False), "te_2")
+    assert [write.write_id for write in await journal.unsettled("account-1")] == [older]
 
 
 async def test_the_unsettled_writes_of_one_entry_are_told_oldest_first(journal: Journal) -> None:
@@ -518,8 +707,9 @@ async def test_each_transaction_is_told_once_after_it_was_committed(folder: Path
         made = entry("key-1")
         write_id = await created(journal, made)
         await journal.begin(stopping(made), stopping(made))
-        await journal.settle(*[Settlement(at=NOON, write_id=write_id)] * 3)
-        await journal.resend(write_id, NOON)
+        await journal.settle(*[Settlement(at=NOON, write_id=write_id, outcome=WriteState.UNKNOWN)] * 3)
+        [write, *_] = await journal.unsettled("account-1")
+        assert await journal.resend(write, instant(NOON + timedelta(minutes=5)))
         await journal.open_timer(ME)
         await journal.unsettled("account-1")
     assert commits == ["create", "begin", "settle", "resend"]
@@ -581,14 +771,15 @@ async def test_a_transaction_that_sqlite_itself_rolled_back_is_an_error_and_the_
 
 async def test_a_reopened_journal_knows_what_was_committed(folder: Path) -> None:
     with closing(Journal(folder)) as before:
-        await created(before, entry("key-1"), "te_1", call_id="call-1")
+        await created(before, entry("key-1"), "te_1", call_id="call-1", fingerprint="f-1")
         await before.begin(stopping(entry("key-1")))
     with closing(Journal(folder)) as after:
         timer = await after.open_timer(ME)
         assert timer is not None
         assert (timer.entry_id, timer.state) == ("te_1", EntryState.STOPPING)
         assert [write.kind for write in await after.unsettled("account-1")] == [WriteKind.UPDATE]
-        assert first_of(await logged(after, "key-2", call_id="call-1")) == "key-1"
+        again = await logged(after, "key-2", call_id="call-1", fingerprint="f-1", at=NOON + timedelta(days=1))
+        assert first_of(again) == "key-1"
 
 
 async def test_a_closed_journal_opens_again_when_it_is_used(journal: Journal) -> None:
@@ -664,16 +855,47 @@ async def test_of_several_servers_that_create_the_same_at_once_exactly_one_does(
     servers: list[Journal], what: str
 ) -> None:
     for number in range(10):
-        owner = replace(ME, session_id=f"session-{number}")
-        same = {"timer": {}, "call": {"call_id": f"call-{number}"}, "work": {"fingerprint": f"f-{number}"}}[what]
+        # A call is the same even where its work alone would not be: in two sessions, both for certain.
+        owners = [
+            replace(ME, session_id=f"session-{number}-{contender if what == 'call' else ''}") for contender in range(8)
+        ]
+        same = {
+            "timer": {},
+            "call": {"call_id": f"call-{number}", "fingerprint": f"f-{number}"},
+            "work": {"fingerprint": f"f-{number}"},
+        }[what]
 
-        def work(key: str, owner: Owner = owner, same: dict[str, str] = same) -> Work:
+        def work(key: str, owner: Owner, same: dict[str, str] = same) -> Work:
             return lambda journal: create(journal, entry(key, owner=owner, timer=what == "timer"), **same)
 
-        answers = await at_once(servers, *[work(f"{number}-{contender}") for contender in range(8)])
-        [known] = await servers[0].of_session("account-1", owner.session_id)
+        answers = await at_once(
+            servers, *[work(f"{number}-{contender}", owner) for contender, owner in enumerate(owners)]
+        )
+        sessions = {owner.session_id for owner in owners}
+        [known] = [made for session in sessions for made in await servers[0].of_session("account-1", session)]
         assert len([answer for answer in answers if isinstance(answer, int)]) == 1
         assert {first_of(answer) for answer in answers} == {None, known.entry_key}
+
+
+async def test_of_two_servers_that_both_send_the_same_write_again_exactly_one_does(servers: list[Journal]) -> None:
+    made = entry("key-1")
+    write_id = await created(servers[0], made)
+    await servers[0].settle(settlement(write_id, made, outcome=WriteState.UNKNOWN))
+    for number in range(1, 11):
+        reads = [(await server.unsettled("account-1"))[0] for server in servers[:2]]
+        assert reads[0] == reads[1]
+        times = [Instant(NOON + timedelta(minutes=number), float(contender), "boot-1") for contender in range(2)]
+
+        def work(write: Write, sent: Instant) -> Work:
+            async def resend(journal: Journal) -> tuple[bool, Instant]:
+                return await journal.resend(write, sent), sent
+
+            return resend
+
+        answers = await at_once(servers[:2], *map(work, reads, times))
+        assert sorted(is_sent for is_sent, _ in answers) == [False, True]
+        [winner] = [sent for is_sent, sent in answers if is_sent]
+        assert await servers[2].unsettled("account-1") == [replace(reads[0], state=WriteState.SENT, sent=winner)]
 
 
 async def test_different_agents_at_once_all_get_their_timer(servers: list[Journal]) -> None:

@@ -11,7 +11,10 @@ from keito_mcp.journal import JournalError
 from keito_mcp.journal.file import SCHEMA_VERSION, open_journal, wal_is_safe
 from keito_mcp.paths import journal_file
 
-INSERT = "INSERT INTO writes (account, kind, body, state, sent_at) VALUES ('a', 'delete', '{}', 'sent', '2026')"
+INSERT = (
+    "INSERT INTO writes (account, kind, body, state, sent_at, sent_monotonic, sent_boot) "
+    "VALUES ('a', 'delete', '{}', 'sent', '2026', 1.5, 'boot-1')"
+)
 on_posix = pytest.mark.skipif(sys.platform == "win32", reason="rights are another matter there")
 
 
