@@ -1,20 +1,51 @@
 """Creating an entry exactly once: recorded, sent, and looked up by its key when no answer came."""
 
 import uuid
-from datetime import timedelta
+from datetime import date, timedelta
+from decimal import Decimal
 from math import ceil
 
-from keito_mcp.clock import elapsed
+from keito_mcp.clock import Instant, elapsed
 from keito_mcp.journal import Earlier, Entry, EntryState, Write, WriteKind, WriteState
 from keito_mcp.keito import Conflict, KeitoError, TimeEntry, TimeEntryCreate
 from keito_mcp.timesheet.ledger import CannotTell, Ledger, answered
 from keito_mcp.timesheet.problem import Problem
+from keito_mcp.timesheet.work import Work, Worker, utc_text
 
 LATE_ARRIVAL = timedelta(seconds=120)
 """How long a create that got no answer may still turn up in Keito; before that it is never sent again."""
 
 SAME_CALL = timedelta(minutes=2)
 """Within this, the same call of the same agent is taken for one call that was made twice."""
+
+
+def draft(
+    worker: Worker, work: Work, now: Instant, *, spent_date: date, hours: Decimal | None
+) -> tuple[Entry, TimeEntryCreate]:
+    """An entry that is about to be created, as the journal keeps it and as it is sent; without hours it is a timer.
+
+    Raises:
+        Problem: Its metadata is larger than Keito takes.
+    """
+    key = str(uuid.uuid4())
+    is_timer = hours is None
+    entry = Entry(
+        entry_key=key,
+        owner=worker.owner,
+        state=EntryState.CREATING,
+        project_id=work.project_id,
+        task_id=work.task_id,
+        notes=work.notes,
+        is_billable=work.is_billable,
+        spent_date=spent_date,
+        hours=hours or Decimal(0),
+        started=now if is_timer else None,
+        changed_at=now.wall,
+    )
+    counted = {"is_running": True} if is_timer else {"hours": hours}
+    metadata = worker.metadata(work, key, started_at=utc_text(now.wall) if is_timer else None)
+    fields = {**work.fields(), **counted, "spent_date": spent_date, "source": "agent", "metadata": metadata}
+    return entry, TimeEntryCreate.model_validate(fields)
 
 
 async def create(

@@ -1,13 +1,11 @@
 """Logging finished work."""
 
-import uuid
 from datetime import date, timedelta
 from decimal import Decimal
 
 from keito_mcp.answers import EntryAnswer, Status
 from keito_mcp.clock import latest_day
-from keito_mcp.journal import Earlier, Entry, EntryState, WriteState
-from keito_mcp.keito import TimeEntryCreate
+from keito_mcp.journal import Earlier, WriteState
 from keito_mcp.timesheet import creates
 from keito_mcp.timesheet.ledger import Ledger
 from keito_mcp.timesheet.problem import NOTHING_SENT, Problem
@@ -36,37 +34,11 @@ async def log(ledger: Ledger, worker: Worker, work: Work, *, hours: Decimal, spe
             NOTHING_SENT,
             "Log work on the day on which it started.",
         )
-    key = str(uuid.uuid4())
     started = now.wall - timedelta(seconds=float(hours * 3600))
-    entry = Entry(
-        entry_key=key,
-        owner=worker.owner,
-        state=EntryState.CREATING,
-        project_id=work.project_id,
-        task_id=work.task_id,
-        notes=work.notes,
-        is_billable=work.is_billable,
-        spent_date=spent_date or ledger.day(started),
-        hours=hours,
-        started=None,
-        changed_at=now.wall,
-    )
-    body = TimeEntryCreate(
-        **work.fields(),
-        spent_date=entry.spent_date,
-        hours=hours,
-        source="agent",
-        metadata=worker.metadata(work, key),
-    )
+    entry, body = creates.draft(worker, work, now, spent_date=spent_date or ledger.day(started), hours=hours)
     same = fingerprint(worker, work, hours, spent_date)
     async with ledger.one_at_a_time(worker.owner.account, same):
-        made = await creates.create(
-            ledger,
-            entry,
-            body,
-            call_id=worker.identity.call_id,
-            fingerprint=same,
-        )
+        made = await creates.create(ledger, entry, body, call_id=worker.identity.call_id, fingerprint=same)
         if isinstance(made, Earlier):
             return await _again(ledger, made)
         return EntryAnswer.of(Status.LOGGED, made, known=entry)

@@ -1,6 +1,5 @@
 """Starting a timer."""
 
-import uuid
 from decimal import Decimal
 
 from keito_mcp import hours as decimal_hours
@@ -10,7 +9,7 @@ from keito_mcp.keito import KeitoError, NotFound, PermissionDenied, TimeEntry, T
 from keito_mcp.timesheet import creates, standing, stopping
 from keito_mcp.timesheet.ledger import Ledger
 from keito_mcp.timesheet.problem import NOTHING_CHANGED, Problem
-from keito_mcp.timesheet.work import Work, Worker, utc_text
+from keito_mcp.timesheet.work import Work, Worker
 
 
 async def start(ledger: Ledger, worker: Worker, work: Work, *, replace_running: bool) -> EntryAnswer:
@@ -72,25 +71,7 @@ def _running(made: TimeEntry, entry: Entry) -> EntryAnswer:
 
 def _timer(ledger: Ledger, worker: Worker, work: Work) -> tuple[Entry, TimeEntryCreate]:
     now = ledger.clock.now()
-    key = str(uuid.uuid4())
-    entry = Entry(
-        entry_key=key,
-        owner=worker.owner,
-        state=EntryState.CREATING,
-        project_id=work.project_id,
-        task_id=work.task_id,
-        notes=work.notes,
-        is_billable=work.is_billable,
-        spent_date=ledger.day(now.wall),
-        hours=Decimal(0),
-        started=now,
-        changed_at=now.wall,
-    )
-    metadata = worker.metadata(work, key, started_at=utc_text(now.wall))
-    body = TimeEntryCreate(
-        **work.fields(), spent_date=entry.spent_date, is_running=True, source="agent", metadata=metadata
-    )
-    return entry, body
+    return creates.draft(worker, work, now, spent_date=ledger.day(now.wall), hours=None)
 
 
 async def _still_running(ledger: Ledger, entry: Entry, earlier: Earlier) -> TimeEntry | None:
@@ -116,7 +97,9 @@ async def _still_running(ledger: Ledger, entry: Entry, earlier: Earlier) -> Time
 
 
 def _same_work(entry: Entry, work: Work) -> bool:
-    return (entry.project_id, entry.task_id, entry.notes) == (work.project_id, work.task_id, work.notes)
+    # Keito may keep notes without the spaces around them.
+    notes = (entry.notes or "").strip() == (work.notes or "").strip()
+    return notes and (entry.project_id, entry.task_id) == (work.project_id, work.task_id)
 
 
 def _another_runs(entry: Entry, running: TimeEntry | None) -> Problem:
