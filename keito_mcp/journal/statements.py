@@ -107,9 +107,10 @@ def resend(connection: sqlite3.Connection, write: Write, sent: Instant) -> bool:
         """
         UPDATE writes
         SET state = 'sent', sent_at = ?, sent_monotonic = ?, sent_boot = ?, settled_at = NULL, reason = NULL
-        WHERE write_id = ? AND state IN ('sent', 'unknown') AND sent_at = ?
+        WHERE write_id = ? AND state IN ('sent', 'unknown')
+          AND (sent_at, sent_monotonic, sent_boot) = (?, ?, ?)
         """,
-        (_column(sent.wall), sent.monotonic, sent.boot_id, write.write_id, _column(write.sent.wall)),
+        (*_moment(sent), write.write_id, *_moment(write.sent)),
     )
     return cursor.rowcount == 1
 
@@ -133,7 +134,7 @@ def _supersede(connection: sqlite3.Connection, write_id: int, at: object) -> Non
         """
         UPDATE writes SET state = 'refused', reason = 'superseded', settled_at = :at
         WHERE state IN ('sent', 'unknown') AND write_id < :write_id
-          AND (kind, entry_id) = (SELECT kind, entry_id FROM writes WHERE write_id = :write_id)
+          AND (account, kind, entry_id) = (SELECT account, kind, entry_id FROM writes WHERE write_id = :write_id)
         """,
         {"write_id": write_id, "at": at},
     )
@@ -225,6 +226,10 @@ def _column(value: object) -> object:
     if isinstance(value, StrEnum):
         return value.value
     return str(value) if isinstance(value, Decimal) else value
+
+
+def _moment(instant: Instant) -> tuple[object, float, str]:
+    return (_column(instant.wall), instant.monotonic, instant.boot_id)
 
 
 def _owner_columns(owner: Owner) -> dict[str, object]:
