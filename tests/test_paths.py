@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from keito_mcp import paths
-from keito_mcp.config import Settings
+from keito_mcp.config import Settings, SettingsError
 
 
 @pytest.mark.parametrize(
@@ -73,3 +73,13 @@ def test_asking_for_the_folder_loads_the_standard_library_only() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == ""
+
+
+def test_without_a_home_the_settings_name_the_variable_that_helps(monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("KEITO_STATE_DIR")
+    monkeypatch.setattr(Path, "home", homeless)
+    with pytest.raises(SettingsError, match="KEITO_STATE_DIR"):
+        _ = Settings().folder
