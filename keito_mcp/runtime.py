@@ -88,7 +88,7 @@ class Runtime:
 
         if not self.serves_one_user:
             return None
-        return Repository(Path(os.environ.get("CLAUDE_PROJECT_DIR") or Path.cwd()))
+        return Repository(Path(os.environ.get("CLAUDE_PROJECT_DIR") or "."))
 
     @cached_property
     def client(self) -> Client:

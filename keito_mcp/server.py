@@ -14,7 +14,8 @@ from mcp.server.mcpserver.prompts import Prompt
 from mcp.server.mcpserver.resources import TextResource
 from pydantic import ValidationError
 
-from keito_mcp import arguments, caller
+from keito_mcp import arguments as args
+from keito_mcp import caller
 from keito_mcp.runtime import Runtime
 from keito_mcp.tools import build_tools
 from keito_mcp.version import __version__
@@ -81,22 +82,22 @@ class KeitoServer(MCPServer[Runtime]):
         self.add_prompt(Prompt.from_function(track, title="Track your time"))
 
     async def call_tool(
-        self, name: str, arguments_: dict[str, Any], context: Context[Runtime, Any] | None = None
+        self, name: str, arguments: dict[str, Any], context: Context[Runtime, Any] | None = None
     ) -> CallToolResult | InputRequiredResult:
         """Call a tool. Whatever fails below is turned into words here, and only here."""
-        if strange := arguments.unknown(arguments_, self._arguments.get(name, arguments_)):
+        if strange := args.unknown(arguments, self._arguments.get(name, arguments)):
             raise ToolError(strange)
         try:
-            return await super().call_tool(name, arguments_, context)
+            return await super().call_tool(name, arguments, context)
         except UnexpectedToolError as error:
-            raise ToolError(self._explained(name, error.__cause__ or error, arguments_)) from None
+            raise ToolError(self._explained(name, error.__cause__ or error, arguments)) from None
         except ToolError as error:
             # Of the SDK's own there are two: arguments that don't validate, and a tool that doesn't exist.
             if isinstance(error.__cause__, ValidationError):
-                raise ToolError(arguments.wrong(error.__cause__)) from None
+                raise ToolError(args.wrong(error.__cause__)) from None
             raise ToolError(f"{error}. Valid tools: {', '.join(self._arguments)}.") from None
 
-    def _explained(self, name: str, error: BaseException, arguments_: dict[str, Any]) -> str:
+    def _explained(self, name: str, error: BaseException, arguments: dict[str, Any]) -> str:
         from keito_mcp.config import SettingsError
         from keito_mcp.explain import explain
 
@@ -104,7 +105,7 @@ class KeitoServer(MCPServer[Runtime]):
             project_id = self.runtime.settings.project_id
         except SettingsError:
             project_id = None
-        if isinstance(error, Exception) and (text := explain(error, arguments_, project_id)):
+        if isinstance(error, Exception) and (text := explain(error, arguments, project_id)):
             return " ".join([text, *getattr(error, "__notes__", [])])
         _log.error("%s failed unexpectedly", name, exc_info=error)
         return (
