@@ -1,5 +1,6 @@
 """Which repository, branch and revision the work is in, as git itself tells it."""
 
+import os
 import re
 import subprocess
 import time
@@ -46,7 +47,7 @@ class Repository:
             return None
 
     async def _ask(self) -> dict[str, str]:
-        """One call for what git knows of HEAD, one for the address that names the repository."""
+        """Ask git about HEAD, and for the address that names the repository."""
         place = await self._git("rev-parse", "--absolute-git-dir", "--show-toplevel")
         if place is None:
             return {}
@@ -69,6 +70,8 @@ class Repository:
                     ["git", "-C", str(self._folder), *arguments],
                     stdin=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
+                    # A host that git started (a hook) would lead git to that host's repository.
+                    env={name: value for name, value in os.environ.items() if not name.startswith("GIT_")},
                     check=False,
                 )
         except (OSError, TimeoutError):

@@ -222,3 +222,14 @@ async def test_what_git_complains_of_is_not_taken_for_facts(
 ) -> None:
     stand_in(tmp_path / "bin", monkeypatch, "echo nonsense\necho fatal >&2\nexit 128")
     assert await facts(folder) == {}
+
+
+async def test_a_repository_that_git_itself_points_to_is_not_taken_for_the_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("here", "elsewhere"):
+        await anyio.run_process(["git", "init", "--quiet", "--initial-branch", name, str(tmp_path / name)])
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "elsewhere" / ".git"))
+    monkeypatch.setenv("GIT_WORK_TREE", str(tmp_path / "elsewhere"))
+
+    assert (await Repository(tmp_path / "here").facts())["repository"] == "here"
