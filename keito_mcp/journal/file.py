@@ -40,7 +40,7 @@ CREATE TABLE entries (
     process TEXT NOT NULL,
     entry_id TEXT,
     state TEXT NOT NULL
-        CHECK (state IN ('creating', 'running', 'stopping', 'stopped', 'gone', 'discarded')),
+        CHECK (state IN ('creating', 'running', 'stopping', 'stopped', 'refused', 'gone', 'discarded')),
     project_id TEXT NOT NULL,
     task_id TEXT,
     notes TEXT,
@@ -48,6 +48,7 @@ CREATE TABLE entries (
     spent_date TEXT NOT NULL,
     hours TEXT NOT NULL,
     hours_answered INTEGER NOT NULL,
+    person TEXT,
     started_wall TEXT,
     started_monotonic REAL,
     started_boot TEXT,

@@ -10,8 +10,9 @@ An entry                                            A write
        v             |
      gone <----------+--> discarded
 
-An entry that is logged whole goes from `creating` to `stopped`. An entry is `gone` when Keito doesn't have it:
-refused, never arrived, or deleted there by a person.
+An entry that is logged whole goes from `creating` to `stopped`. A timer that Keito doesn't let be stopped becomes
+`refused`, so that it isn't in the way of the next. An entry is `gone` when Keito doesn't have it: its create was
+refused or never arrived, or a person deleted it.
 """
 
 import json
@@ -32,6 +33,7 @@ class EntryState(StrEnum):
     RUNNING = "running"
     STOPPING = "stopping"
     STOPPED = "stopped"
+    REFUSED = "refused"
     GONE = "gone"
     DISCARDED = "discarded"
 
@@ -84,6 +86,7 @@ class Entry:
         entry_id: Keito's id, once Keito answered.
         hours: Decimal hours as Keito last answered them, or as they were sent.
         hours_answered: Whether Keito answered them; it may keep fewer places than were sent.
+        person: What a person did to it in Keito, once that was seen: it is left as it is.
         started: When a timer started; None for an entry that was logged whole.
     """
 
@@ -98,6 +101,7 @@ class Entry:
     hours: Decimal
     started: Instant | None
     changed_at: datetime
+    person: str | None = None
     hours_answered: bool = False
     entry_id: str | None = None
 

@@ -15,7 +15,7 @@ _TIMER_IS_OPEN = "started_wall IS NOT NULL AND state IN ('creating', 'running', 
 _ONE_NIGHT = timedelta(hours=12)
 """Within this, a call that got no answer and is made again over midnight is still the same call."""
 
-_COLUMNS_OF_A_CHANGE = frozenset({"entry_id", "state", "hours", "hours_answered", "notes", "is_billable"})
+_COLUMNS_OF_A_CHANGE = frozenset({"entry_id", "state", "hours", "hours_answered", "notes", "is_billable", "person"})
 
 
 def create(connection: sqlite3.Connection, entry: Entry, write: Write, same_since: datetime) -> int | Earlier:
@@ -159,7 +159,7 @@ def open_timer(connection: sqlite3.Connection, owner: Owner) -> Entry | None:
 
 def last_stopped(connection: sqlite3.Connection, owner: Owner) -> Entry | None:
     """The timer of an owner that was stopped last."""
-    where = f"{_OWNED} AND started_wall IS NOT NULL AND state = 'stopped' ORDER BY changed_at DESC"
+    where = f"{_OWNED} AND started_wall IS NOT NULL AND state = 'stopped' AND person IS NULL ORDER BY changed_at DESC"
     return _first(connection, where, _owner_columns(owner))
 
 
@@ -256,6 +256,7 @@ def _entry_columns(entry: Entry) -> dict[str, object]:
         "spent_date": entry.spent_date,
         "hours": entry.hours,
         "hours_answered": entry.hours_answered,
+        "person": entry.person,
         "started_wall": started.wall if started else None,
         "started_monotonic": started.monotonic if started else None,
         "started_boot": started.boot_id if started else None,
@@ -286,6 +287,7 @@ def _entry(row: sqlite3.Row) -> Entry:
         spent_date=date.fromisoformat(row["spent_date"]),
         hours=Decimal(row["hours"]),
         hours_answered=bool(row["hours_answered"]),
+        person=row["person"],
         started=(
             Instant(datetime.fromisoformat(wall), row["started_monotonic"], row["started_boot"]) if wall else None
         ),

@@ -5,7 +5,7 @@ from keito_mcp.journal import Entry, EntryState, Write, WriteKind, WriteState
 from keito_mcp.keito import Conflict, KeitoError, NotFound, PermissionDenied, TimeEntry, TimeEntryUpdate
 from keito_mcp.timesheet.ledger import Ledger, answered
 from keito_mcp.timesheet.problem import Problem
-from keito_mcp.timesheet.standing import OPEN, deleted
+from keito_mcp.timesheet.standing import OPEN, deleted, same_notes
 
 
 async def update(
@@ -63,9 +63,13 @@ def _after_refusal(error: KeitoError, known: Entry | None) -> EntryState:
     """What becomes of an entry that Keito refuses to change."""
     if isinstance(error, NotFound):
         return EntryState.GONE
+    if known is None or known.state not in OPEN:
+        return known.state if known else EntryState.STOPPED
     # One that is approved or out of reach can't be stopped from here, and must not stand in the next timer's way.
-    closed = isinstance(error, Conflict | PermissionDenied)
-    return EntryState.STOPPED if closed or known is None or known.state not in OPEN else EntryState.RUNNING
+    if isinstance(error, Conflict | PermissionDenied):
+        return EntryState.REFUSED
+    # An earlier stop may still have been made.
+    return EntryState.STOPPING if known.state is EntryState.STOPPING else EntryState.RUNNING
 
 
 async def _made_all_the_same(
@@ -90,7 +94,7 @@ def _was_made(changes: TimeEntryUpdate, before: TimeEntry, after: TimeEntry) -> 
             return False
     if changes.is_running is not None and after.is_running is not changes.is_running:
         return False
-    return changes.notes is None or after.notes == changes.notes
+    return changes.notes is None or same_notes(after.notes, changes.notes)
 
 
 def _completed(answer: TimeEntry, changes: TimeEntryUpdate) -> TimeEntry:

@@ -8,7 +8,7 @@ from decimal import Decimal
 from keito_mcp.answers import DiscardAnswer, Kept
 from keito_mcp.clock import latest_day
 from keito_mcp.journal import Entry, EntryState, Owner
-from keito_mcp.keito import NotFound, TimeEntry, TimeEntryFilter
+from keito_mcp.keito import InvalidRequest, NotFound, PermissionDenied, TimeEntry, TimeEntryFilter
 from keito_mcp.timesheet import deletes, standing
 from keito_mcp.timesheet.ledger import MOST_PAGES, ONE_DAY, PAGE_LIMIT, Ledger
 from keito_mcp.timesheet.listing import Progress
@@ -150,6 +150,8 @@ async def _find(ledger: Ledger, scope: _Scope, progress: Progress) -> tuple[list
         except NotFound:
             await ledger.seen(scope.known[entry_id], EntryState.GONE)
             scope.gone.append(entry_id)
+        except (PermissionDenied, InvalidRequest) as error:
+            scope.left.append((scope.known[entry_id], f"{error}."))
     await _match_keys(ledger, scope, found)
     return list(found.values()), not more
 
@@ -170,7 +172,10 @@ async def _match_keys(ledger: Ledger, scope: _Scope, found: Mapping[str, TimeEnt
 
 
 async def _changed(ledger: Ledger, known: Entry | None, shown: TimeEntry) -> str | None:
-    return None if known is None else await standing.changed_by_a_person(ledger, known, shown)
+    if known is None:
+        return None
+    why = await standing.changed_by_a_person(ledger, known, shown)
+    return why or standing.edited_by_a_person(known, shown)
 
 
 def _wrote(owner: Owner, writer: Owner) -> bool:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import date, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 from weakref import WeakValueDictionary
 
 import anyio
@@ -127,27 +128,26 @@ class Ledger:
         except JournalError as error:
             _log.warning("An outcome could not be recorded; it will be looked up when it is needed: %s", error)
 
-    async def seen(self, known: Entry, state: EntryState, shown: TimeEntry | None = None) -> None:
+    async def seen(
+        self, known: Entry, state: EntryState, shown: TimeEntry | None = None, *, person: str | None = None
+    ) -> None:
         """Record what Keito shows of an entry that wasn't changed by a write whose answer came."""
         open_writes = await self.journal.unsettled(known.owner.account, known.entry_key)
         settled = [self.settlement(write.write_id, reason="seen in Keito") for write in open_writes]
-        changes = {"state": state, **(answered(shown) if shown else {})}
+        changes = {"state": state, **(answered(shown) if shown else {})} | ({"person": person} if person else {})
         await self.settle_all([*settled, self.settlement(None, entry_key=known.entry_key, changes=changes)])
 
-    async def goes_on(self, known: Entry) -> None:
-        """Record that a timer runs on: the stop that was sent for it never arrived, and the work has not ended."""
-        open_writes = await self.journal.unsettled(known.owner.account, known.entry_key)
-        settled = [self.settlement(write.write_id, WriteState.REFUSED, "it runs on") for write in open_writes]
-        running = self.settlement(None, entry_key=known.entry_key, changes={"state": EntryState.RUNNING})
-        await self.settle_all([*settled, running])
+    async def unsettled_updates(self, known: Entry) -> list[dict[str, Any]]:
+        """The changes that were sent for an entry and whose outcome isn't known, oldest first."""
+        writes = await self.journal.unsettled(known.owner.account, known.entry_key)
+        return [write.body for write in writes if write.kind is WriteKind.UPDATE]
 
     async def unsettled_stop(self, known: Entry) -> Decimal | None:
-        """The hours of a stop that was sent and whose outcome isn't known: the work ended then."""
+        """The hours of the last stop that was sent and whose outcome isn't known: the work ended then."""
         if known.state is not EntryState.STOPPING:
             return None
-        writes = await self.journal.unsettled(known.owner.account, known.entry_key)
-        sent = [write.body["hours"] for write in writes if write.kind is WriteKind.UPDATE and "hours" in write.body]
-        return Decimal(str(sent[-1])) if sent else None
+        stops = [body["hours"] for body in await self.unsettled_updates(known) if body.get("is_running") is False]
+        return Decimal(str(stops[-1])) if stops else None
 
 
 def answered(shown: TimeEntry) -> dict[str, object]:

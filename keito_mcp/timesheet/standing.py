@@ -1,8 +1,12 @@
 """How an entry stands: what Keito shows of it, beside what this machine knows."""
 
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
 from keito_mcp import hours as decimal_hours
 from keito_mcp.journal import Entry, EntryState
-from keito_mcp.keito import NotFound, PermissionDenied, TimeEntry
+from keito_mcp.keito import NotFound, TimeEntry
 from keito_mcp.timesheet.ledger import Ledger
 from keito_mcp.timesheet.problem import Problem
 from keito_mcp.timesheet.work import Worker
@@ -18,25 +22,65 @@ def runs(known: Entry | None, shown: TimeEntry) -> bool | None:
 
 
 async def changed_by_a_person(ledger: Ledger, known: Entry, shown: TimeEntry) -> str | None:
-    """What a person did to an entry since this machine wrote it, as a sentence; None where nothing is seen of that."""
-    if known.state in OPEN:
-        stopped = runs(known, shown) is False
-        by_us = stopped and decimal_hours.same(shown.hours, await ledger.unsettled_stop(known))
-        return "A person stopped it in Keito." if stopped and not by_us else None
-    if shown.is_running:
-        return "A person started it again in Keito."
-    if shown.hours is not None and not _same_hours(known, shown):
-        before, after = decimal_hours.text(known.hours), decimal_hours.text(shown.hours)
-        return f"A person changed its hours from {before} to {after}."
-    for name in ("notes", "is_billable"):
+    """What a person did to an entry since this machine wrote it, as a sentence; None where nothing is seen of that.
+
+    What an unanswered change of ours would have done is not taken for a person's doing.
+    """
+    if known.person:
+        return known.person
+    why = _stopped_or_restarted(known, shown) or _recounted(known, shown)
+    if why is None and known.state is EntryState.STOPPED:
+        why = edited_by_a_person(known, shown)
+    if why is not None and await made_by_us(ledger, known, shown):
+        return None
+    return why
+
+
+def edited_by_a_person(known: Entry, shown: TimeEntry) -> str | None:
+    """Which field of an entry a person edited, as a sentence; what isn't known here or not shown counts as unedited."""
+    for name in ("project_id", "task_id", "spent_date", "is_billable"):
         before, after = getattr(known, name), getattr(shown, name)
         if before is not None and after is not None and before != after:
             return f"A person changed its {name}."
+    if known.notes is not None and shown.notes is not None and not same_notes(known.notes, shown.notes):
+        return "A person changed its notes."
     return None
 
 
-def _same_hours(known: Entry, shown: TimeEntry) -> bool:
-    return shown.hours == known.hours if known.hours_answered else decimal_hours.same(shown.hours, known.hours)
+def same_notes(one: str | None, other: str | None) -> bool:
+    """Whether notes say the same: Keito may keep them without the white space around them."""
+    return " ".join((one or "").split()) == " ".join((other or "").split())
+
+
+async def made_by_us(ledger: Ledger, known: Entry, shown: TimeEntry) -> bool:
+    """Whether an entry shows a change of ours that got no answer."""
+    return any(_shows(body, shown) for body in await ledger.unsettled_updates(known))
+
+
+def _shows(body: Mapping[str, Any], shown: TimeEntry) -> bool:
+    if "is_running" in body and shown.is_running is True:
+        return False
+    if "hours" in body and not decimal_hours.same(shown.hours, Decimal(str(body["hours"]))):
+        return False
+    return "notes" not in body or same_notes(shown.notes, body["notes"])
+
+
+def _stopped_or_restarted(known: Entry, shown: TimeEntry) -> str | None:
+    if known.state is EntryState.STOPPED:
+        return "A person started it again in Keito." if shown.is_running else None
+    return "A person stopped it in Keito." if runs(known, shown) is False else None
+
+
+def _recounted(known: Entry, shown: TimeEntry) -> str | None:
+    """A running timer's hours grow by themselves; a finished entry's don't."""
+    if known.state is not EntryState.STOPPED or shown.hours is None or _same_hours(known, shown.hours):
+        return None
+    before, after = decimal_hours.text(known.hours), decimal_hours.text(shown.hours)
+    return f"A person changed its hours from {before} to {after}."
+
+
+def _same_hours(known: Entry, shown: Decimal) -> bool:
+    return shown == known.hours if known.hours_answered else decimal_hours.same(shown, known.hours)
 
 
 async def read(ledger: Ledger, entry_id: str, known: Entry | None) -> TimeEntry:
@@ -59,11 +103,6 @@ async def read(ledger: Ledger, entry_id: str, known: Entry | None) -> TimeEntry:
             raise
         await ledger.seen(known, EntryState.GONE)
         raise deleted(entry_id) from error
-    except PermissionDenied:
-        if known is not None and known.state in OPEN:
-            # It can't be stopped from here any more, and must not stand in the way of the next timer.
-            await ledger.seen(known, EntryState.STOPPED)
-        raise
 
 
 def deleted(entry_id: str) -> Problem:

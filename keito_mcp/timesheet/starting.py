@@ -34,11 +34,11 @@ async def start(ledger: Ledger, worker: Worker, work: Work, *, replace_running: 
         shown = await _still_running(ledger, made.entry, made)
         if shown is None:
             return await _start_now(ledger, worker, work)
-        if _same_work(made.entry, work):
-            if made.entry.state is EntryState.STOPPING:
-                await ledger.goes_on(made.entry)
+        # Where a stop got no answer the work ended then: what starts now is another entry's time.
+        ended = made.entry.state is EntryState.STOPPING
+        if _same_work(made.entry, work) and not ended:
             return EntryAnswer.of(Status.ALREADY_RUNNING, shown, known=made.entry)
-        if not replace_running:
+        if not replace_running and not ended:
             raise _another_runs(made.entry, shown)
         stopped = await stopping.stop_running(ledger, worker.owner.account, shown, made.entry)
         message = f"Timer {stopped.id} was stopped first, with {decimal_hours.text(stopped.hours)} h."
@@ -88,18 +88,18 @@ async def _still_running(ledger: Ledger, entry: Entry, earlier: Earlier) -> Time
             await ledger.seen(entry, EntryState.GONE)
             return None
         except PermissionDenied:
-            await ledger.seen(entry, EntryState.STOPPED)
+            await ledger.seen(entry, EntryState.REFUSED)
             return None
     if standing.runs(entry, shown) is False:
-        await ledger.seen(entry, EntryState.STOPPED, shown)
+        person = await standing.changed_by_a_person(ledger, entry, shown)
+        await ledger.seen(entry, EntryState.STOPPED, shown, person=person)
         return None
     return shown
 
 
 def _same_work(entry: Entry, work: Work) -> bool:
-    # Keito may keep notes without the spaces around them.
-    notes = (entry.notes or "").strip() == (work.notes or "").strip()
-    return notes and (entry.project_id, entry.task_id) == (work.project_id, work.task_id)
+    same_place = (entry.project_id, entry.task_id) == (work.project_id, work.task_id)
+    return same_place and standing.same_notes(entry.notes, work.notes)
 
 
 def _another_runs(entry: Entry, running: TimeEntry | None) -> Problem:

@@ -45,6 +45,7 @@ async def stop(
             shown = await _own_timer(ledger, known) if known else await _running_in_keito(ledger, worker)
             if shown is None:
                 return await _nothing_runs(ledger, worker)
+            known = known or await ledger.journal.find(account, shown.id)
             return await _stop_or_correct(ledger, worker, shown, known, asked)
     owner = worker.owner
     if (known := await ledger.journal.find(account, entry_id)) is not None:
@@ -72,8 +73,12 @@ class _Asked:
 
     def differing(self, shown: TimeEntry) -> dict[str, object]:
         """What of it an entry doesn't have yet."""
-        asked = {"hours": self.hours, "notes": self.notes}
-        return {name: value for name, value in asked.items() if value is not None and value != getattr(shown, name)}
+        differing: dict[str, object] = {}
+        if self.hours is not None and self.hours != shown.hours:
+            differing["hours"] = self.hours
+        if self.notes is not None and not standing.same_notes(self.notes, shown.notes):
+            differing["notes"] = self.notes
+        return differing
 
 
 async def _stop_or_correct(
@@ -89,13 +94,29 @@ async def _stop_or_correct(
     if known is not None:
         why = await standing.changed_by_a_person(ledger, known, shown)
         if why is not None:
-            if known.state in standing.OPEN:
-                await ledger.seen(known, EntryState.STOPPED, shown)
+            if known.person is None:
+                await ledger.seen(known, EntryState.STOPPED, shown, person=why)
             return _left_alone(known, shown, why)
     if running:
-        account = worker.owner.account
-        return await stop_running(ledger, account, shown, known, notes=asked.notes, hours=asked.hours)
+        return await _stop(ledger, worker, shown, known, asked)
     return await _correct(ledger, worker, shown, known, asked)
+
+
+async def _stop(ledger: Ledger, worker: Worker, shown: TimeEntry, known: Entry | None, asked: _Asked) -> EntryAnswer:
+    """Stop a timer, but leave the notes to a person who edited something of it."""
+    if known is not None and known.state is EntryState.REFUSED and asked.hours is None:
+        raise Problem(
+            f"Keito refused to let timer {shown.id} be stopped before.",
+            NOTHING_CHANGED,
+            "To try again, call stop_timer with its entry_id and the hours that were worked on it.",
+        )
+    edited = standing.edited_by_a_person(known, shown) if known else None
+    notes = None if edited else asked.notes
+    answer = await stop_running(ledger, worker.owner.account, shown, known, notes=notes, hours=asked.hours)
+    if not edited or asked.notes is None:
+        return answer
+    said = f"{edited} So the notes were left as they are."
+    return answer.model_copy(update={"message": f"{answer.message} {said}" if answer.message else said})
 
 
 async def stop_running(
@@ -151,8 +172,10 @@ async def _own_timer(ledger: Ledger, known: Entry) -> TimeEntry:
     """This agent's open timer, as Keito shows it."""
     if known.entry_id is not None:
         return await standing.read(ledger, known.entry_id, known)
-    [write, *_] = await ledger.journal.unsettled(known.owner.account, known.entry_key)
-    earlier = Earlier(known, write)
+    unsettled = await ledger.journal.unsettled(known.owner.account, known.entry_key)
+    if not unsettled:
+        raise Problem("Another server was just starting this timer.", NOTHING_CHANGED, "Call stop_timer again now.")
+    earlier = Earlier(known, unsettled[0])
     found = await creates.resolve(ledger, earlier)
     if found is None:
         await creates.give_up(ledger, earlier)
@@ -206,11 +229,14 @@ async def _nothing_runs(ledger: Ledger, worker: Worker) -> EntryAnswer:
 async def _correct(ledger: Ledger, worker: Worker, shown: TimeEntry, known: Entry | None, asked: _Asked) -> EntryAnswer:
     """Put the asked hours and notes into an entry that is finished and that no person changed."""
     status = Status.ALREADY_STOPPED
-    if known is not None and known.state in standing.OPEN:
+    if known is not None and known.state is not EntryState.STOPPED:
         # A stop of ours whose answer was lost: it did arrive.
         await ledger.seen(known, EntryState.STOPPED, shown)
         known, status = replace(known, state=EntryState.STOPPED), Status.STOPPED
     differing = asked.differing(shown)
+    if not differing and known is not None and await standing.made_by_us(ledger, known, shown):
+        await ledger.seen(known, EntryState.STOPPED, shown)
+        return EntryAnswer.of(Status.UPDATED, shown, known=known)
     if not differing:
         return EntryAnswer.of(status, shown, known=known)
     if known is None or known.owner.session_id != worker.owner.session_id:

@@ -299,3 +299,34 @@ async def test_over_http_without_sessions_no_agent_discards_what_may_be_anothers
     assert refused.is_error
     assert "session_id" in refused.text
     assert len(keito.entries()) == 1
+
+
+async def test_an_entry_that_a_person_moved_to_another_task_is_kept(agent: Agent, keito: Keito) -> None:
+    logged = await agent.call("log_time", hours=1, task_id="tsk_1")
+    await keito.person("PATCH", logged["id"], task_id="tsk_2")
+    [kept] = (await agent.call("discard_session"))["kept"]
+
+    assert "task_id" in kept["reason"]
+
+
+async def test_a_running_timer_that_a_person_edited_is_kept(agent: Agent, keito: Keito) -> None:
+    started = await agent.call("start_timer", notes="a")
+    await keito.person("PATCH", started["id"], notes="A person's words")
+    [kept] = (await agent.call("discard_session"))["kept"]
+
+    assert kept["id"] == started["id"]
+    assert len(keito.entries()) == 1
+
+
+async def test_one_entry_that_may_not_be_read_does_not_keep_the_others(
+    agent: Agent, keito: Keito, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("keito_mcp.timesheet.discarding.PAGE_LIMIT", 1)
+    monkeypatch.setattr("keito_mcp.timesheet.discarding.MOST_PAGES", 1)
+    hidden = await agent.call("log_time", hours=1, notes="a")
+    shown = await agent.call("log_time", hours=1, notes="b")
+    keito.fails("GET", path=f"/v1/time-entries/{hidden['id']}", status=403)
+    answer = await agent.call("discard_session")
+
+    assert answer["discarded"] == [shown["id"]]
+    assert [kept["id"] for kept in answer["kept"]] == [hidden["id"]]

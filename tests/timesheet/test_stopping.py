@@ -3,7 +3,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.kit import Agent, Desk, FakeClock, Keito, MakeDesk
+from tests.kit import Agent, Desk, FakeClock, Keito, MakeDesk, until
 
 pytestmark = pytest.mark.anyio
 
@@ -381,17 +381,37 @@ async def test_a_stop_that_keito_answers_with_a_running_timer_is_no_success(
     assert (await agent.call("stop_timer"))["hours"] == 1
 
 
-async def test_a_stop_that_was_lost_does_not_freeze_a_timer_that_goes_on(
+async def test_a_start_after_a_lost_stop_ends_the_first_stretch_where_it_was_stopped(
     agent: Agent, keito: Keito, clock: FakeClock
 ) -> None:
-    await agent.call("start_timer", notes="Fix")
+    first = await agent.call("start_timer", notes="Fix")
     clock.pass_time(timedelta(hours=1))
     keito.fails("PATCH", status=500)
     assert (await agent.call("stop_timer")).is_error
-    assert (await agent.call("start_timer", notes="Fix"))["status"] == "already_running"
+    clock.pass_time(timedelta(hours=3))
+    second = await agent.call("start_timer", notes="Fix")
     clock.pass_time(timedelta(hours=2))
+    stopped = await agent.call("stop_timer")
 
-    assert (await agent.call("stop_timer"))["hours"] == 3
+    assert second["status"] == "running"
+    assert f"Timer {first['id']} was stopped first, with 1 h" in second["message"]
+    assert {entry["id"]: entry["hours"] for entry in keito.entries()} == {first["id"]: 1, stopped["id"]: 2}
+
+
+async def test_a_lost_stop_that_is_refused_when_it_is_repeated_keeps_its_hours(
+    agent: Agent, keito: Keito, clock: FakeClock
+) -> None:
+    await agent.call("start_timer")
+    clock.pass_time(timedelta(hours=1))
+    keito.fails("PATCH", cut_before=True)
+    keito.fails("PATCH", status=429, retry_after=60)
+    assert (await agent.call("stop_timer")).is_error
+    assert (await agent.call("stop_timer")).is_error
+    clock.pass_time(timedelta(hours=3))
+    stopped = await agent.call("stop_timer")
+
+    assert stopped["hours"] == 1
+    assert "first call" in stopped["message"]
 
 
 async def test_hours_and_notes_given_after_a_lost_stop_are_put_in_all_the_same(
@@ -419,32 +439,97 @@ async def test_another_agents_timer_on_the_same_machine_is_not_ours_to_stop(make
     assert keito.entry(started["id"])["is_running"] is True
 
 
-async def test_an_approved_timer_is_reported_and_no_longer_in_the_way(
-    agent: Agent, keito: Keito, clock: FakeClock
+@pytest.mark.parametrize("status", [403, 409])
+async def test_a_timer_that_keito_does_not_let_be_stopped_is_reported_and_no_longer_in_the_way(
+    agent: Agent, keito: Keito, clock: FakeClock, status: int
 ) -> None:
     started = await agent.call("start_timer", notes="Fix")
     clock.pass_time(timedelta(hours=1))
-    keito.store.approve(started["id"])
+    keito.fails("PATCH", status=status)
     refused = await agent.call("stop_timer")
     other = await agent.call("start_timer", notes="Write")
+    asked = await agent.call("stop_timer", entry_id=started["id"])
+    again = await agent.call("stop_timer", entry_id=started["id"], hours=1)
 
     assert refused.is_error
-    assert "409" in refused.text
+    assert str(status) in refused.text
     assert other["status"] == "running"
+    assert asked.is_error
+    assert "hours" in asked.text
+    assert (again["status"], again["hours"]) == ("stopped", 1)
 
 
-@pytest.mark.parametrize("tool", ["stop_timer", "start_timer"])
-async def test_a_timer_that_may_no_longer_be_read_is_no_longer_in_the_way(
-    agent: Agent, keito: Keito, tool: str
-) -> None:
+async def test_a_timer_that_may_no_longer_be_read_is_not_in_the_way_of_the_next(agent: Agent, keito: Keito) -> None:
     await agent.call("start_timer", notes="Fix")
     keito.fails("GET", status=403)
-    first = await agent.call(tool)
-    second = await agent.call("start_timer")
+    stop = await agent.call("stop_timer")
+    keito.fails("GET", status=403)
+    start = await agent.call("start_timer", notes="Write")
 
-    assert first.is_error is (tool == "stop_timer")
-    assert second["status"] == ("running" if tool == "stop_timer" else "already_running")
+    assert stop.is_error
+    assert start["status"] == "running"
     assert len(keito.entries()) == 2
+
+
+async def test_what_a_person_stopped_stays_the_persons(agent: Agent, keito: Keito, clock: FakeClock) -> None:
+    started = await agent.call("start_timer", notes="a")
+    clock.pass_time(timedelta(hours=1))
+    await keito.person("PATCH", started["id"], is_running=False, hours=0.5)
+    await agent.call("stop_timer")
+    corrected = await agent.call("stop_timer", entry_id=started["id"], hours=3, notes="mine")
+    await agent.call("start_timer", notes="b")
+    await keito.person("PATCH", (await agent.call("start_timer", notes="b"))["id"], is_running=False, hours=0.25)
+    await agent.call("start_timer", notes="c")
+    discarded = await agent.call("discard_session")
+
+    assert corrected["hours"] == 0.5
+    assert [kept["reason"] for kept in discarded["kept"]] == ["A person stopped it in Keito."] * 2
+    assert sorted(entry["hours"] for entry in keito.entries()) == [0.25, 0.5]
+
+
+async def test_a_correction_that_was_made_though_its_answer_was_lost_is_our_own(agent: Agent, keito: Keito) -> None:
+    logged = await agent.call("log_time", hours=1, notes="a")
+    keito.fails("PATCH", cut_after=True)
+    keito.fails("GET", after=1, status=500, times=1000)
+    assert (await agent.call("stop_timer", entry_id=logged["id"], hours=2)).is_error
+    keito.faults.clear()
+    repeated = await agent.call("stop_timer", entry_id=logged["id"], hours=2)
+    other = await agent.call("stop_timer", entry_id=logged["id"], hours=1.5)
+
+    assert (repeated["status"], repeated["hours"]) == ("updated", 2)
+    assert (other["status"], other["hours"]) == ("updated", 1.5)
+
+
+async def test_of_two_lost_stops_either_may_have_been_made(agent: Agent, keito: Keito, clock: FakeClock) -> None:
+    await agent.call("start_timer")
+    clock.pass_time(timedelta(hours=1))
+    keito.fails("PATCH", late_commit=True, delay=0.6)
+    keito.fails("PATCH", cut_before=True)
+    await agent.call("stop_timer")
+    await agent.call("stop_timer", hours=2)
+    await until(lambda: not keito.entries()[0]["is_running"])
+    stopped = await agent.call("stop_timer", hours=2)
+
+    assert (stopped["status"], stopped["hours"]) == ("stopped", 2)
+
+
+async def test_a_persons_edits_to_a_running_timer_are_kept_when_it_is_stopped(
+    agent: Agent, keito: Keito, clock: FakeClock
+) -> None:
+    started = await agent.call("start_timer", notes="a")
+    clock.pass_time(timedelta(hours=1))
+    await keito.person("PATCH", started["id"], notes="A person's words")
+    stopped = await agent.call("stop_timer", notes="mine")
+
+    assert (stopped["status"], stopped["hours"]) == ("stopped", 1)
+    assert "A person changed its notes" in stopped["message"]
+    assert keito.entry(started["id"])["notes"] == "A person's words"
+
+
+async def test_notes_that_keito_keeps_without_white_space_are_not_a_persons(agent: Agent, keito: Keito) -> None:
+    logged = await agent.call("log_time", hours=1, notes="done \n")
+    await keito.person("PATCH", logged["id"], notes="done")
+    assert (await agent.call("stop_timer", entry_id=logged["id"], hours=2))["status"] == "updated"
 
 
 async def test_an_entry_that_is_deleted_between_reading_and_stopping_is_said_to_be_deleted(
