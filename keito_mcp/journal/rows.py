@@ -1,18 +1,15 @@
 """The journal's rows, and the states that they go through.
 
-An entry                                            A write
+An entry                                                     A write
 
-    creating --> running --> stopping                   sent --> done | refused
-       | |          |  ^       |                          |
-       | |          |  `refused|                          v
-       | |          v          v                       unknown --> done | refused
-       | `------> stopped <----'                          `------> sent (sent again)
-       v             |
-     gone <----------+--> discarded
+    creating -> running, stopped (logged whole), gone            sent    -> done, refused, unknown
+    running  -> stopping, stopped, gone, discarded               unknown -> done, refused, sent (again)
+    stopping -> stopped, running, refused, gone, discarded
+    stopped  -> gone, discarded
+    refused  -> stopped, gone, discarded
 
-An entry that is logged whole goes from `creating` to `stopped`. A timer that Keito doesn't let be stopped becomes
-`refused`, so that it isn't in the way of the next. An entry is `gone` when Keito doesn't have it: its create was
-refused or never arrived, or a person deleted it.
+A timer that Keito doesn't let be stopped becomes `refused`, so that it isn't in the way of the next. An entry is
+`gone` when Keito doesn't have it: its create was refused or never arrived, or a person deleted it.
 """
 
 import json
