@@ -175,7 +175,9 @@ async def _changed(ledger: Ledger, known: Entry | None, shown: TimeEntry) -> str
     if known is None:
         return None
     why = await standing.changed_by_a_person(ledger, known, shown)
-    return why or standing.edited_by_a_person(known, shown)
+    if why is None and standing.runs(known, shown):
+        return standing.edited_by_a_person(known, shown)
+    return why
 
 
 def _wrote(owner: Owner, writer: Owner) -> bool:

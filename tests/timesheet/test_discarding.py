@@ -263,10 +263,10 @@ async def test_when_there_is_more_than_is_looked_through_the_answer_says_so(
 async def test_a_stop_that_arrived_late_is_our_own_and_does_not_keep_the_entry(
     agent: Agent, keito: Keito, clock: FakeClock
 ) -> None:
-    await agent.call("start_timer")
+    await agent.call("start_timer", notes="a")
     clock.pass_time(timedelta(hours=1))
     keito.fails("PATCH", late_commit=True, delay=0.5)
-    await agent.call("stop_timer")
+    await agent.call("stop_timer", notes="b")
     await until(lambda: not keito.entries()[0]["is_running"])
     answer = await agent.call("discard_session")
 
