@@ -25,6 +25,7 @@ class Status(StrEnum):
     RUNNING = "running"
     STOPPED = "stopped"
     LOGGED = "logged"
+    QUEUED = "queued"
     ALREADY_RUNNING = "already_running"
     ALREADY_STOPPED = "already_stopped"
     UPDATED = "updated"
@@ -32,7 +33,16 @@ class Status(StrEnum):
 
 
 class _Answer(BaseModel):
+    """What every answer may carry: what its agent must know beside."""
+
     model_config = ConfigDict(frozen=True)
+
+    message: str | None = None
+
+    def saying(self, *more: str) -> Self:
+        """The same answer with more for the agent to know."""
+        said = [text for text in (self.message, *more) if text]
+        return self.model_copy(update={"message": " ".join(said) or None})
 
 
 class EntryAnswer(_Answer):
@@ -48,7 +58,6 @@ class EntryAnswer(_Answer):
     is_billable: bool | None = None
     session_id: str | None = None
     agent_id: str | None = None
-    message: str | None = None
 
     @classmethod
     def of(
@@ -100,14 +109,14 @@ class DiscardAnswer(_Answer):
     discarded: list[str]
     hours: Hours
     kept: list[Kept]
-    message: str | None = None
+    queued: list[str] | None = None
 
 
 def _known(entry: Entry | None) -> dict[str, Any]:
     if entry is None:
         return {}
     return {
-        "id": entry.entry_id,
+        "id": entry.handle,
         "project_id": entry.project_id,
         "task_id": entry.task_id,
         "spent_date": entry.spent_date,

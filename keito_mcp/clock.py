@@ -37,16 +37,22 @@ class SystemClock:
 
     def now(self) -> Instant:
         """This moment, by the machine's wall clock and its monotonic clock."""
-        return Instant(datetime.now(UTC), time.monotonic(), _boot_id())
+        return Instant(datetime.now(UTC), time.monotonic(), _counted_from())
 
 
 @cache
-def _boot_id() -> str:
-    """What the monotonic clock counts from: the machine's boot, or this process where no boot id is readable."""
+def boot_id() -> str | None:
+    """Which boot of the machine this is; None where the system doesn't tell (only Linux does)."""
     try:
         return _BOOT_ID_FILE.read_text("ascii").strip()
     except OSError:
-        return uuid.uuid4().hex
+        return None
+
+
+@cache
+def _counted_from() -> str:
+    """What the monotonic clock counts from: the machine's boot, or this process where no boot id is readable."""
+    return boot_id() or uuid.uuid4().hex
 
 
 @dataclass(frozen=True, slots=True)

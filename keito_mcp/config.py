@@ -163,6 +163,11 @@ class Settings(BaseSettings):
         return sha256(f"{self.api_url}\n{owner}".encode()).hexdigest()[:24]
 
     @property
+    def account_is(self) -> str:
+        """The account in words, without its key."""
+        return f"{self.api_url}, {f'account {self.account_id}' if self.account_id else 'the account of its key'}"
+
+    @property
     def folder(self) -> Path:
         """The state folder: `KEITO_STATE_DIR`, else the platform's."""
         try:

@@ -21,6 +21,7 @@ _HEADLINES = {
     Status.STOPPED: "Timer stopped",
     Status.ALREADY_STOPPED: "Not running; nothing was changed",
     Status.LOGGED: "Time logged",
+    Status.QUEUED: "Kept on this machine, not in Keito yet",
     Status.UPDATED: "Entry corrected",
     Status.DUPLICATE: "Already logged; nothing was added",
 }
@@ -38,7 +39,8 @@ def entries(answer: ListAnswer) -> CallToolResult:
     head = f"{count} {'entry' if count == 1 else 'entries'}, {decimal_hours.text(answer.total_hours)} h"
     lines = [f"{_line(row)} {row.status}" if row.status is Status.RUNNING else _line(row) for row in answer.entries]
     more = [f"More: call again with cursor={answer.next_cursor}"] if answer.has_more else []
-    return _result(answer, "\n".join([head, *lines, *more]))
+    said = [answer.message] if answer.message else []
+    return _result(answer, "\n".join([head, *lines, *more, *said]))
 
 
 def discarded(answer: DiscardAnswer) -> CallToolResult:
@@ -47,6 +49,7 @@ def discarded(answer: DiscardAnswer) -> CallToolResult:
     entries_ = f"{count} {'entry' if count == 1 else 'entries'} ({decimal_hours.text(answer.hours)} h)"
     head = f"Discarded {entries_} of session {answer.session_id}"
     lines = [f"{head}: {', '.join(answer.discarded)}" if count else f"{head}."]
+    lines += [f"To be deleted as soon as Keito can be reached: {', '.join(answer.queued)}"] if answer.queued else []
     lines += [f"Kept {kept.id}: {kept.reason}" for kept in answer.kept]
     return _result(answer, "\n".join(lines + ([answer.message] if answer.message else [])))
 

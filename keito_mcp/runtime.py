@@ -11,6 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import anyio
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -23,13 +25,13 @@ if TYPE_CHECKING:
     from keito_mcp.journal import Journal, Owner
     from keito_mcp.keito import Client, Timeouts
     from keito_mcp.sandbox import Store
-    from keito_mcp.timesheet import Timesheet
+    from keito_mcp.timesheet import Background, Beat, Courier, Ledger, Timesheet
 
 
 class Runtime:
     """The parts that the tools work with. Its imports are as lazy as its parts: start-up is a cost of every host."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- independent knobs, each by its name only
         self,
         *,
         load: Callable[[], Settings] | None = None,
@@ -38,6 +40,8 @@ class Runtime:
         clock: Clock | None = None,
         timeouts: Timeouts | None = None,
         on_commit: Callable[[str], None] | None = None,
+        process: str | None = None,
+        beat: Beat | None = None,
     ) -> None:
         """Nothing is read, opened or connected yet.
 
@@ -49,6 +53,8 @@ class Runtime:
             clock: Other clocks than the machine's.
             timeouts: Other time limits than the usual ones.
             on_commit: Told of each commit of the journal.
+            process: Another identity than this process's, as `keito_mcp.process` writes it.
+            beat: How often the server looks after itself between calls.
         """
         self._load = load
         self._embedded = embedded
@@ -57,7 +63,10 @@ class Runtime:
         self._timeouts = timeouts
         self._on_commit = on_commit
         self.serves_one_user = serves_one_user
-        self.process = uuid.uuid4().hex
+        self._process = process
+        self._beat = beat
+        self._called = anyio.Event()
+        self._background: Background | None = None
         self.session = str(uuid.uuid4())
 
     @property
@@ -79,7 +88,7 @@ class Runtime:
         """This machine's journal."""
         from keito_mcp.journal import Journal
 
-        return Journal(self.settings.folder, on_commit=self._on_commit)
+        return Journal(self.settings.folder, process=self._process, on_commit=self._on_commit)
 
     @cached_property
     def repository(self) -> Repository | None:
@@ -110,16 +119,58 @@ class Runtime:
         return sandbox.create_app(self._store)
 
     @cached_property
+    def clock(self) -> Clock:
+        """The clock of everything here."""
+        from keito_mcp.clock import SystemClock
+
+        return self._clock or SystemClock()
+
+    @cached_property
     def timesheet(self) -> Timesheet:
         """The agents' timesheet; raises `SettingsError`."""
-        from keito_mcp.clock import SystemClock
-        from keito_mcp.keito import KeitoV1
-        from keito_mcp.timesheet import Ledger, Timesheet
+        from keito_mcp.timesheet import Timesheet
 
-        settings, client = self.settings, self.client
-        clock = self._clock or SystemClock()
-        ledger = Ledger(KeitoV1(client), self.journal, clock, settings.day, client.timeouts)
-        return Timesheet(ledger, project_id=settings.project_id, task_id=settings.task_id)
+        settings = self.settings
+        ledger = self._ledger(self.client)
+        return Timesheet(ledger, project_id=settings.project_id, task_id=settings.task_id, wake=self._wake)
+
+    def courier(self, requests_a_minute: int) -> Courier:
+        """Who delivers what waits, at no more than so many requests a minute; raises `SettingsError`."""
+        from keito_mcp.keito import Timeouts
+        from keito_mcp.timesheet import Courier, wait_for_turn
+
+        account, journal, clock = self.settings.account, self.journal, self.clock
+
+        async def turn() -> None:
+            await wait_for_turn(journal, clock, account, requests_a_minute)
+
+        # A look-up's pages wait for their turns within its deadline; what failed is tried again by the queue.
+        usual = self.client.timeouts
+        patient = Timeouts(attempt=usual.attempt, read=1.0 + usual.attempt, write=90.0, retry_after=0.0, backoff=60.0)
+        return Courier(self._ledger(self.client.paced(turn, patient)), account)
+
+    def _ledger(self, client: Client) -> Ledger:
+        from keito_mcp.keito import KeitoV1
+        from keito_mcp.timesheet import Ledger, Place
+
+        settings = self.settings
+        place = Place(day=settings.day, account_is=settings.account_is, serves_one_user=self.serves_one_user)
+        return Ledger(KeitoV1(client), self.journal, self.clock, place, client.timeouts)
+
+    async def work_in_background(self) -> None:
+        """Give signs of life and deliver what waits, from the first call on, until cancelled."""
+        from keito_mcp.timesheet import Background
+        from keito_mcp.waits import BACKGROUND_RATE
+
+        await self._called.wait()
+        courier = self.courier(BACKGROUND_RATE)
+        self._background = Background(self.journal, self.clock, courier, self._beat)
+        await self._background.run()
+
+    def _wake(self, *, reached: bool) -> None:
+        self._called.set()
+        if self._background is not None:
+            self._background.wake(reached=reached)
 
     def operator(self) -> Mapping[str, str]:
         """The identity that the operator's settings fix for every caller of this server."""
@@ -138,7 +189,7 @@ class Runtime:
             agent_id=identity.agent_id,
             subagent_id=identity.subagent_id,
             session_is_certain=identity.session_is_certain,
-            process=self.process,
+            process=self.journal.process,
         )
 
     async def aclose(self) -> None:

@@ -48,5 +48,5 @@ def _timer(timer: Entry) -> dict[str, Any]:
 
 
 def _write(write: Write) -> dict[str, Any]:
-    sent_at = write.sent.wall.isoformat(timespec="seconds")
-    return {"kind": write.kind, "state": write.state, "entry_id": write.entry_id, "sent_at": sent_at}
+    since = write.sent.wall.isoformat(timespec="seconds")
+    return {"kind": write.kind, "state": write.state, "entry_id": write.entry_id, "since": since, "why": write.reason}

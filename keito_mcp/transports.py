@@ -55,8 +55,10 @@ def run_stdio(server: KeitoServer) -> NoReturn:
 async def _serve_stdio(server: KeitoServer) -> None:
     low_level = server._lowlevel_server  # noqa: SLF001 -- the SDK takes streams for stdio nowhere else
     host = _HostInput(_take_stdin()), _HostOutput(_take_stdout())
-    async with stdio_server(*host) as (received, sent):
+    async with anyio.create_task_group() as tasks, stdio_server(*host) as (received, sent):
+        tasks.start_soon(server.runtime.work_in_background)
         await low_level.run(received, sent, low_level.create_initialization_options())
+        tasks.cancel_scope.cancel()
 
 
 class _HostInput(anyio.AsyncFile[str]):
@@ -144,8 +146,10 @@ def http_app(server: KeitoServer) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        async with server.session_manager.run():
+        async with anyio.create_task_group() as tasks, server.session_manager.run():
+            tasks.start_soon(server.runtime.work_in_background)
             yield
+            tasks.cancel_scope.cancel()
         await server.runtime.aclose()
 
     return Starlette(routes=[*http.routes, *sse.routes], lifespan=lifespan)

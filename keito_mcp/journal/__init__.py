@@ -1,17 +1,32 @@
-"""What must survive a crash: the timers that run and the writes that were sent, on this machine's disk."""
+"""What must survive a crash: the timers that run and the writes that wait, on this machine's disk."""
 
+from keito_mcp.journal.accounts import Queue
+from keito_mcp.journal.amending import Amendment
 from keito_mcp.journal.file import JournalError
 from keito_mcp.journal.journal import Journal
-from keito_mcp.journal.rows import Earlier, Entry, EntryState, Owner, Settlement, Write, WriteKind, WriteState
+from keito_mcp.journal.overview import SessionOverview
+from keito_mcp.journal.queue import IsGone
+from keito_mcp.journal.rows import Abandoned, Claimed, Earlier, Entry, Owner, Settlement, Sign, Write
+from keito_mcp.journal.states import EntryState, NoSuchWay, WriteKind, WriteState
+from keito_mcp.journal.undoing import Thrown
 
 __all__ = [
+    "Abandoned",
+    "Amendment",
+    "Claimed",
     "Earlier",
     "Entry",
     "EntryState",
+    "IsGone",
     "Journal",
     "JournalError",
+    "NoSuchWay",
     "Owner",
+    "Queue",
+    "SessionOverview",
     "Settlement",
+    "Sign",
+    "Thrown",
     "Write",
     "WriteKind",
     "WriteState",

@@ -6,9 +6,9 @@ import sqlite3
 import time
 from pathlib import Path
 
+from keito_mcp.journal.schema import NewerSchema, migrate
 from keito_mcp.paths import STATE_DIR_VARIABLE, journal_file
 
-SCHEMA_VERSION = 1
 _BUSY_SECONDS = 5.0
 _RACE_PAUSE = 0.01
 _MOUNTS = Path("/proc/self/mounts")
@@ -28,59 +28,6 @@ _SHARED_FILE_SYSTEMS = (
 """Where other machines or kernels may hold the same file: SQLite's WAL needs memory that all of them share."""
 
 _ESCAPED = re.compile(r"\\([0-7]{3})")
-
-_SCHEMA = """
-CREATE TABLE entries (
-    entry_key TEXT PRIMARY KEY,
-    account TEXT NOT NULL,
-    session_id TEXT NOT NULL,
-    agent_id TEXT NOT NULL,
-    subagent_id TEXT NOT NULL,
-    session_is_certain INTEGER NOT NULL,
-    process TEXT NOT NULL,
-    entry_id TEXT,
-    state TEXT NOT NULL
-        CHECK (state IN ('creating', 'running', 'stopping', 'stopped', 'refused', 'gone', 'discarded')),
-    project_id TEXT NOT NULL,
-    task_id TEXT,
-    notes TEXT,
-    is_billable INTEGER,
-    spent_date TEXT NOT NULL,
-    hours TEXT NOT NULL,
-    hours_answered INTEGER NOT NULL,
-    person TEXT,
-    started_wall TEXT,
-    started_monotonic REAL,
-    started_boot TEXT,
-    changed_at TEXT NOT NULL
-) STRICT;
-CREATE UNIQUE INDEX one_open_timer ON entries (account, session_id, agent_id, subagent_id)
-    WHERE started_wall IS NOT NULL AND state IN ('creating', 'running', 'stopping');
-CREATE INDEX entries_by_id ON entries (account, entry_id);
-CREATE INDEX entries_by_session ON entries (account, session_id);
-
-CREATE TABLE writes (
-    write_id INTEGER PRIMARY KEY,
-    account TEXT NOT NULL,
-    kind TEXT NOT NULL CHECK (kind IN ('create', 'update', 'delete')),
-    entry_key TEXT REFERENCES entries,
-    entry_id TEXT,
-    idempotency_key TEXT,
-    body TEXT NOT NULL,
-    fingerprint TEXT,
-    call_id TEXT,
-    state TEXT NOT NULL CHECK (state IN ('sent', 'done', 'refused', 'unknown')),
-    reason TEXT,
-    sent_at TEXT NOT NULL,
-    sent_monotonic REAL NOT NULL,
-    sent_boot TEXT NOT NULL,
-    settled_at TEXT
-) STRICT;
-CREATE INDEX writes_by_entry ON writes (entry_key);
-CREATE INDEX writes_by_fingerprint ON writes (account, fingerprint, sent_at);
-CREATE INDEX writes_by_call ON writes (account, call_id);
-CREATE INDEX writes_unsettled ON writes (account) WHERE state IN ('sent', 'unknown');
-"""
 
 
 class JournalError(Exception):
@@ -115,7 +62,10 @@ def _prepared(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA synchronous = FULL")
         _choose_mode(connection, "WAL" if wal_is_safe(path) else "TRUNCATE")
-        _migrate(connection, path)
+        migrate(connection)
+    except NewerSchema as error:
+        connection.close()
+        raise JournalError(f"the journal {path} was written by a newer keito-mcp; update this one") from error
     except BaseException:
         connection.close()
         raise
@@ -134,25 +84,6 @@ def _choose_mode(connection: sqlite3.Connection, mode: str) -> None:
             time.sleep(_RACE_PAUSE)
         else:
             return
-
-
-def _migrate(connection: sqlite3.Connection, path: Path) -> None:
-    if _version(connection) == SCHEMA_VERSION:
-        return
-    connection.execute("BEGIN IMMEDIATE")
-    version = _version(connection)
-    if version > SCHEMA_VERSION:
-        connection.execute("ROLLBACK")
-        raise JournalError(f"the journal {path} was written by a newer keito-mcp; update this one")
-    if version < SCHEMA_VERSION:
-        for statement in _SCHEMA.split(";\n"):
-            connection.execute(statement)
-        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-    connection.execute("COMMIT")
-
-
-def _version(connection: sqlite3.Connection) -> int:
-    return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
 def wal_is_safe(path: Path, mounts: Path = _MOUNTS) -> bool:

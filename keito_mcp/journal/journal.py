@@ -1,7 +1,7 @@
 """The journal: every method is one transaction, run off the event loop."""
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from threading import Lock
@@ -10,9 +10,16 @@ from typing import TypeVar
 import anyio.to_thread
 
 from keito_mcp.clock import Instant
-from keito_mcp.journal import statements
+from keito_mcp.journal import accounts, amending, creating, entries, life, overview, queue, undoing
+from keito_mcp.journal.accounts import Queue
+from keito_mcp.journal.amending import Amendment
+from keito_mcp.journal.columns import insert, of_write
 from keito_mcp.journal.file import JournalError, open_journal
-from keito_mcp.journal.rows import Earlier, Entry, Owner, Settlement, Write
+from keito_mcp.journal.overview import SessionOverview
+from keito_mcp.journal.queue import IsGone
+from keito_mcp.journal.rows import Abandoned, Claimed, Earlier, Entry, Owner, Settlement, Sign, Write
+from keito_mcp.journal.undoing import Thrown
+from keito_mcp.process import is_gone, this_process
 
 T = TypeVar("T")
 
@@ -24,17 +31,28 @@ class Journal:
     raises has changed nothing.
     """
 
-    def __init__(self, folder: Path, *, on_commit: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        process: str | None = None,
+        is_gone: IsGone = is_gone,
+        on_commit: Callable[[str], None] | None = None,
+    ) -> None:
         """Nothing is opened yet.
 
         Args:
             folder: The state folder.
+            process: Who holds the writes that are worked on here; by default this process.
+            is_gone: Tells of another process whether it has ended.
             on_commit: Told the name of each transaction after it was committed.
         """
         self._folder = folder
+        self._is_gone = is_gone
         self._on_commit = on_commit
         self._lock = Lock()
         self._connection: sqlite3.Connection | None = None
+        self.process = process or str(this_process())
 
     def close(self) -> None:
         """Close the file, if it was opened."""
@@ -43,67 +61,163 @@ class Journal:
                 self._connection.close()
                 self._connection = None
 
-    async def create(self, entry: Entry, write: Write, *, same_since: datetime) -> int | Earlier:
+    # What is asked for
+
+    async def create(
+        self, entry: Entry, write: Write, *, same_since: datetime, sign: Sign | None = None
+    ) -> int | Earlier:
         """Record an entry that is about to be created, unless something stands in its way.
 
         In its way stand an open timer of the same owner (for a timer), and a create with the same `fingerprint`
-        that is the same host call, was sent since `same_since`, or has no known outcome yet and is of the same
-        day or night.
+        that is the same host call, was asked for since `same_since`, or waits and is of the same day or night.
 
         Returns:
             The write's id, or what is in the way.
         """
-        return await self._commit("create", lambda c: statements.create(c, entry, write, same_since))
+        return await self._commit("create", lambda c: creating.create(c, entry, write, same_since), sign)
 
-    async def begin(self, *writes: Write) -> list[int]:
+    async def begin(self, *writes: Write, sign: Sign | None = None) -> list[int]:
         """Record changes and deletes that are about to be sent; returns their ids."""
-        return await self._commit("begin", lambda c: [statements.insert_write(c, write) for write in writes])
+        return await self._commit("begin", lambda c: [insert(c, "writes", of_write(write)) for write in writes], sign)
 
-    async def resend(self, write: Write, sent: Instant) -> bool:
-        """Record that a write whose outcome is unknown is about to be sent once more.
+    async def amend(self, amendment: Amendment, now: Instant, *, sign: Sign | None = None) -> Write | None:
+        """Record a change of an entry of this machine, folded into what waits for it; see `amending.amend`."""
+        return await self._commit("amend", lambda c: amending.amend(c, amendment, self.process, now), sign)
+
+    async def throw_away(self, unwanted: Sequence[Entry], reason: str | None, now: Instant) -> list[Thrown]:
+        """Discard entries without asking Keito."""
+        return await self._commit("throw_away", lambda c: undoing.throw_away(c, unwanted, reason, now))
+
+    async def restore(self, deleted: Write, entry: Entry, create: Write) -> bool:
+        """Queue the create of an entry that was deleted, once; False where somebody else did so meanwhile."""
+        return await self._commit("restore", lambda c: undoing.restore(c, deleted, entry, create))
+
+    # What is delivered
+
+    async def claim(self, account: str, now: Instant, write_id: int | None = None) -> Claimed | float | None:
+        """Take the oldest write that may be worked on now, or a certain one.
 
         Returns:
-            Whether it is: False where another process took it up since it was read.
+            The write, held by this process; else the seconds until one may be taken; None where none is left.
         """
-        return await self._commit("resend", lambda c: statements.resend(c, write, sent))
+
+        def take(connection: sqlite3.Connection) -> Claimed | float | None:
+            return queue.claim(connection, account, self.process, now, self._is_gone, write_id)
+
+        return await self._commit("claim", take)
+
+    async def send(self, write: Write, now: Instant) -> bool:
+        """Record that a claimed write is about to leave, with its body as it is now; False where it was taken away."""
+        return await self._commit("send", lambda c: queue.send(c, write, self.process, now))
 
     async def settle(self, *settlements: Settlement) -> None:
         """Record what became of writes, and what their entries are now."""
 
         def settle_each(connection: sqlite3.Connection) -> None:
             for settlement in settlements:
-                statements.settle(connection, settlement)
+                queue.settle(connection, settlement, self.process)
 
         await self._commit("settle", settle_each)
 
+    async def take_turn(self, account: str, now: datetime, at_most: int) -> float:
+        """Count one more request of an account, if it made fewer than that in the last minute; see `accounts`."""
+        return await self._commit("turn", lambda c: accounts.take_turn(c, account, now, at_most))
+
+    # Who lives
+
+    async def sign(self, given: Sign) -> None:
+        """Record that a session lives."""
+        await self._commit("sign", lambda _: None, given)
+
+    async def beat(self, now: Instant) -> bool:
+        """Move the last sign of life of this process's sessions in which a timer runs; False where none does."""
+        if not await self._read(lambda c: life.has_running(c, self.process)):
+            return False
+        await self._commit("beat", lambda c: life.beat(c, self.process, now))
+        return True
+
+    async def others_timers(self, account: str, session_id: str | None) -> list[Abandoned]:
+        """The open timers of the account's other sessions, with those sessions' last signs of life."""
+        return await self._read(lambda c: life.others_timers(c, account, session_id))
+
+    def has_ended(self, process: str | None) -> bool:
+        """Whether a process is certain to have ended."""
+        return process is not None and process != self.process and self._is_gone(process)
+
+    async def close_timer(self, abandoned: Abandoned, amendment: Amendment, now: Instant) -> Write | None:
+        """Stop a timer whose session is over; None where the session gave a sign of life meanwhile."""
+
+        def close(connection: sqlite3.Connection) -> Write | None:
+            if not life.still_so(connection, abandoned):
+                return None
+            return amending.amend(connection, amendment, self.process, now)
+
+        return await self._commit("close_timer", close)
+
+    async def untold(self, owner: Owner) -> list[tuple[Write, Entry | None]]:
+        """The writes that an agent was told would be made, and that were refused since, with their entries."""
+        return await self._read(lambda c: life.untold(c, owner))
+
+    async def told(self, write_ids: list[int]) -> None:
+        """Record that an agent was told what became of writes."""
+        await self._commit("told", lambda c: life.told(c, write_ids))
+
+    async def prune(self, before: datetime) -> None:
+        """Forget what was settled before a moment."""
+        await self._commit("prune", lambda c: life.prune(c, before))
+
+    # What is known
+
     async def open_timer(self, owner: Owner) -> Entry | None:
         """The timer that runs, or may run, for this owner."""
-        return await self._read(lambda c: statements.open_timer(c, owner))
+        return await self._read(lambda c: entries.open_timer(c, owner))
 
     async def last_stopped(self, owner: Owner) -> Entry | None:
         """The timer of this owner that was stopped last."""
-        return await self._read(lambda c: statements.last_stopped(c, owner))
+        return await self._read(lambda c: entries.last_stopped(c, owner))
 
-    async def find(self, account: str, entry_id: str) -> Entry | None:
-        """The entry that Keito gave this id."""
-        return await self._read(lambda c: statements.find(c, account, entry_id))
+    async def find(self, account: str, handle: str) -> Entry | None:
+        """The entry that Keito gave this id, or that has this key."""
+        return await self._read(lambda c: entries.find(c, account, handle))
 
     async def of_session(self, account: str, session_id: str) -> list[Entry]:
         """Every entry that was made in a session on this machine, oldest first."""
-        return await self._read(lambda c: statements.of_session(c, account, session_id))
+        return await self._read(lambda c: entries.of_session(c, account, session_id))
+
+    async def create_of(self, entry: Entry) -> Write:
+        """The latest create of an entry."""
+        return await self._read(lambda c: creating.create_of(c, entry.entry_key))
 
     async def unsettled(self, account: str, entry_key: str | None = None) -> list[Write]:
-        """The writes whose outcome isn't known, oldest first; of one entry, or all of an account."""
-        return await self._read(lambda c: statements.unsettled(c, account, entry_key))
+        """The writes that something is still to be done for, oldest first; of one entry, or all of an account."""
+        return await self._read(lambda c: queue.open_writes(c, account, entry_key))
+
+    async def restorable(self, account: str, session_id: str) -> list[Write]:
+        """The deletes of a session that were made and not undone yet, each with its whole entry."""
+        return await self._read(lambda c: undoing.restorable(c, account, session_id))
+
+    async def sessions(self, account: str) -> list[SessionOverview]:
+        """The sessions of an account, the one that lived last first."""
+        return await self._read(lambda c: overview.sessions(c, account))
+
+    async def queues(self) -> list[Queue]:
+        """The accounts for which something waits."""
+        return await self._read(accounts.waiting)
+
+    async def adopt(self, old: str, new: str) -> int:
+        """Move what waits for one account to another; returns how many writes moved."""
+        return await self._commit("adopt", lambda c: accounts.adopt(c, old, new))
 
     async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         return await anyio.to_thread.run_sync(self._use, work)
 
-    async def _commit(self, name: str, work: Callable[[sqlite3.Connection], T]) -> T:
+    async def _commit(self, name: str, work: Callable[[sqlite3.Connection], T], sign: Sign | None = None) -> T:
         def transaction(connection: sqlite3.Connection) -> T:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 result = work(connection)
+                if sign is not None:
+                    life.sign(connection, sign)
                 connection.execute("COMMIT")
             except BaseException:
                 # A full disk may have rolled it back already.

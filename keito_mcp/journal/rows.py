@@ -1,55 +1,14 @@
-"""The journal's rows, and the states that they go through.
-
-An entry                                                     A write
-
-    creating -> running, stopped (logged whole), gone            sent    -> done, refused, unknown
-    running  -> stopping, stopped, gone, discarded               unknown -> done, refused, sent (again)
-    stopping -> stopped, running, refused, gone, discarded
-    stopped  -> gone, discarded
-    refused  -> stopped, gone, discarded
-
-A timer that Keito doesn't let be stopped becomes `refused`, so that it isn't in the way of the next. An entry is
-`gone` when Keito doesn't have it: its create was refused or never arrived, or a person deleted it.
-"""
+"""The journal's rows as the rest of the program sees them."""
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
-from enum import StrEnum
 from typing import Any
 
 from keito_mcp.clock import Instant
-
-
-class EntryState(StrEnum):
-    """Where an entry stands, as far as this machine knows."""
-
-    CREATING = "creating"
-    RUNNING = "running"
-    STOPPING = "stopping"
-    STOPPED = "stopped"
-    REFUSED = "refused"
-    GONE = "gone"
-    DISCARDED = "discarded"
-
-
-class WriteKind(StrEnum):
-    """What a write does."""
-
-    CREATE = "create"
-    UPDATE = "update"
-    DELETE = "delete"
-
-
-class WriteState(StrEnum):
-    """What is known about a write."""
-
-    SENT = "sent"
-    DONE = "done"
-    REFUSED = "refused"
-    UNKNOWN = "unknown"
+from keito_mcp.journal.states import EntryState, WriteKind, WriteState
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +43,7 @@ class Entry:
         hours: Decimal hours as Keito last answered them, or as they were sent.
         hours_answered: Whether Keito answered them; it may keep fewer places than were sent.
         person: What a person did to it in Keito, once that was seen: it is left as it is.
+        closed: Why its timer was stopped without its agent, where it was.
         started: When a timer started; None for an entry that was logged whole.
     """
 
@@ -99,6 +59,7 @@ class Entry:
     started: Instant | None
     changed_at: datetime
     person: str | None = None
+    closed: str | None = None
     hours_answered: bool = False
     entry_id: str | None = None
 
@@ -107,15 +68,33 @@ class Entry:
         """Whether it was started rather than logged."""
         return self.started is not None
 
+    @property
+    def handle(self) -> str:
+        """How a call names it: by Keito's id, or by its key as long as Keito hasn't answered."""
+        return self.entry_id or self.entry_key
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether it should be in Keito, for all that was asked for."""
+        return self.state not in {EntryState.GONE, EntryState.DISCARDED}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Write:
     """One request that changes something in Keito, recorded before it is sent.
 
     Attributes:
-        body: What is sent; of a delete, the whole entry as Keito last showed it.
+        body: What is sent; of a delete, the whole entry as Keito last showed it, and why.
+        sent: When it was sent last; of one that never left, when it was asked for.
         fingerprint: The same for two calls that ask for the same thing.
         call_id: The host's id of the call, where it sends one.
+        sends: How often it left and may have arrived.
+        looks: How often it was looked up in vain since it was asked for.
+        attempts: How often in a row it couldn't be delivered.
+        lease: The process that works on it.
+        rested, rest: It is left alone for so many seconds from then on.
+        promised: Whether an agent was told that it waits.
+        reason: Why it is in its state.
     """
 
     account: str
@@ -128,6 +107,14 @@ class Write:
     fingerprint: str | None = None
     call_id: str | None = None
     state: WriteState = WriteState.SENT
+    reason: str | None = None
+    sends: int = 1
+    looks: int = 0
+    attempts: int = 0
+    lease: str | None = None
+    rested: Instant | None = None
+    rest: float = 0.0
+    promised: bool = False
     write_id: int = 0
 
     def json_body(self) -> str:
@@ -143,18 +130,62 @@ class Earlier:
     write: Write
 
 
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A write that the claimer alone works on until its lease ends, and its entry as this machine knows it."""
+
+    write: Write
+    entry: Entry | None
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """A sign of life of a session.
+
+    Attributes:
+        account_is: The account in words, for people.
+        process: The process whose end is the end of the session; None where a server serves many.
+    """
+
+    account: str
+    session_id: str
+    at: Instant
+    account_is: str
+    process: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Abandoned:
+    """A timer that runs although nobody may be there any more, with its session's last sign of life."""
+
+    entry: Entry
+    seen: Instant
+    process: str | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settlement:
     """What became of a write, and of its entry.
 
     Attributes:
         write_id: The write; None where something was only seen in Keito.
+        outcome: The write's state from now on. A create that was sent twice becomes `confirming` where `done`
+            or `refused` is said, and one that was sent before becomes `unknown` where `queued` is said.
         changes: The entry's columns that are different now.
+        arrived: Of a create, whether the entry runs as Keito shows it; the entry's state follows from that and
+            from what was asked for meanwhile.
+        looked: Whether it was looked up, in vain.
+        rest: For how many seconds it is to be left alone.
+        promised: Whether the agent is told that it waits.
     """
 
-    at: datetime
+    at: Instant
     write_id: int | None = None
     outcome: WriteState = WriteState.DONE
     reason: str | None = None
     entry_key: str | None = None
     changes: Mapping[str, object] = field(default_factory=dict)
+    arrived: bool | None = None
+    looked: bool = False
+    rest: float = 0.0
+    promised: bool | None = None

@@ -1,14 +1,15 @@
 """One HTTP client for the life of the server: addresses, time limits, and failures turned into `KeitoError`."""
 
+import copy
 import json
 import random
 import ssl
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from http import HTTPStatus
-from typing import Any
+from typing import Any, Self
 
 import anyio
 import httpx
@@ -67,6 +68,15 @@ class Client:
         self._api_key = api_key
         self._app = app
         self.timeouts = timeouts or Timeouts()
+        self._turn: Callable[[], Awaitable[None]] | None = None
+
+    def paced(self, turn: Callable[[], Awaitable[None]], timeouts: Timeouts) -> Self:
+        """The same client for work that nobody waits for: each request waits for its turn; closed with this one."""
+        paced = copy.copy(self)
+        paced.__dict__["_http"] = self._http
+        paced.timeouts = timeouts
+        paced._turn = turn  # noqa: SLF001 -- its own class
+        return paced
 
     @cached_property
     def _http(self) -> httpx.AsyncClient:
@@ -152,6 +162,8 @@ class Client:
         body: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Any:  # noqa: ANN401 -- JSON
+        if self._turn is not None:
+            await self._turn()
         departure = _Departure(traced=self._app is None)
         request = self._http.build_request(
             method, path, params=query, json=body, headers=headers, extensions={"trace": departure}

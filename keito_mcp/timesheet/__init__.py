@@ -1,20 +1,39 @@
 """The domain: start, stop, log, list and discard, for one agent in one session."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from keito_mcp.answers import DiscardAnswer, EntryAnswer, ListAnswer
-from keito_mcp.identity import Identity
+from keito_mcp.answers import DiscardAnswer, EntryAnswer, ListAnswer, Status
+from keito_mcp.journal import Owner
 from keito_mcp.keito import TimeEntryFilter
 from keito_mcp.timesheet import discarding, finished, listing, starting, stopping
-from keito_mcp.timesheet.ledger import Ledger
+from keito_mcp.timesheet.background import Background, Beat
+from keito_mcp.timesheet.delivery import Courier, Delivered, Rest, wait_for_turn
+from keito_mcp.timesheet.ledger import Ledger, Place
 from keito_mcp.timesheet.listing import Progress
+from keito_mcp.timesheet.news import attended
 from keito_mcp.timesheet.problem import NOTHING_SENT, Problem
 from keito_mcp.timesheet.work import Work, Worker
 
-__all__ = ["Ledger", "Problem", "Timesheet", "Work", "Worker"]
+__all__ = [
+    "Background",
+    "Beat",
+    "Courier",
+    "Delivered",
+    "Ledger",
+    "Place",
+    "Problem",
+    "Rest",
+    "Timesheet",
+    "Work",
+    "Worker",
+    "wait_for_turn",
+]
+
+Wake = Callable[..., None]
+"""Told after each call whether Keito was `reached` by it."""
 
 CURRENT = "current"
 """How a call names the session it is made in."""
@@ -27,21 +46,28 @@ class Timesheet:
     record it (then nothing was sent), and `KeitoError` when Keito refuses or can't be reached.
     """
 
-    def __init__(self, ledger: Ledger, *, project_id: str | None = None, task_id: str | None = None) -> None:
+    def __init__(
+        self, ledger: Ledger, *, project_id: str | None = None, task_id: str | None = None, wake: Wake | None = None
+    ) -> None:
         """A timesheet over a ledger, with the project and task for work that names none."""
         self._ledger = ledger
+        self._wake = wake
         self._project_id = project_id
         self._task_id = task_id
 
     async def start(self, worker: Worker, *, replace_running: bool = False, **work: Any) -> EntryAnswer:  # noqa: ANN401
         """Start a timer; `work` is as in `Work`, its project and task optional."""
-        return await starting.start(self._ledger, worker, self._work(**work), replace_running=replace_running)
+        async with attended(self._ledger, worker.owner) as news:
+            answer = await starting.start(self._ledger, worker, self._work(**work), replace_running=replace_running)
+        return self._answered(answer.saying(*news))
 
     async def stop(
         self, worker: Worker, *, entry_id: str | None = None, notes: str | None = None, hours: Decimal | None = None
     ) -> EntryAnswer:
         """Stop a timer, or correct an entry of this session that is finished."""
-        return await stopping.stop(self._ledger, worker, entry_id, notes, hours)
+        async with attended(self._ledger, worker.owner) as news:
+            answer = await stopping.stop(self._ledger, worker, entry_id, notes, hours)
+        return self._answered(answer.saying(*news))
 
     async def log(
         self,
@@ -52,11 +78,14 @@ class Timesheet:
         **work: Any,  # noqa: ANN401
     ) -> EntryAnswer:
         """Log finished work; `work` is as in `Work`, its project and task optional."""
-        return await finished.log(self._ledger, worker, self._work(**work), hours=hours, spent_date=spent_date)
+        async with attended(self._ledger, worker.owner) as news:
+            work_ = self._work(**work)
+            answer = await finished.log(self._ledger, worker, work_, hours=hours, spent_date=spent_date)
+        return self._answered(answer.saying(*news))
 
     async def list(
         self,
-        identity: Identity,
+        owner: Owner,
         *,
         progress: Progress,
         session_id: str | None = None,
@@ -68,22 +97,44 @@ class Timesheet:
         if source != "any":
             given["source"] = source
         page = TimeEntryFilter.model_validate(given)
-        if session_id is None:
-            return await listing.list_entries(self._ledger, page)
-        return await listing.list_session(self._ledger, page, _session(session_id, identity), progress)
+        async with attended(self._ledger, owner) as news:
+            await self._live(owner)
+            if session_id is None:
+                answer = await listing.list_entries(self._ledger, page)
+            else:
+                session = _session(session_id, owner)
+                answer = await listing.list_session(self._ledger, page, session, progress)
+        self._wake_up(reached=True)
+        return answer.saying(*news)
 
     async def discard(
         self, worker: Worker, *, session_id: str = CURRENT, reason: str | None = None, progress: Progress
     ) -> DiscardAnswer:
         """Delete a session's entries, apart from what a person changed."""
-        session = _session(session_id, worker.identity)
+        session = _session(session_id, worker.owner)
         if worker.session_is_shared and session == worker.owner.session_id:
             raise Problem(
                 "Which session this call belongs to can't be known: the client has none over HTTP.",
                 "Nothing was deleted.",
                 "Have the client send ai.keito/session_id in the _meta of each call, or delete the entries in Keito.",
             )
-        return await discarding.discard(self._ledger, worker, session, reason, progress)
+        async with attended(self._ledger, worker.owner) as news:
+            answer = await discarding.discard(self._ledger, worker, session, reason, progress)
+        self._wake_up(reached=not answer.queued)
+        return answer.saying(*news)
+
+    async def _live(self, owner: Owner) -> None:
+        """Record the sign of life of a session in which a timer runs; writes carry theirs with them."""
+        if await self._ledger.journal.open_timer(owner) is not None:
+            await self._ledger.journal.sign(self._ledger.sign(owner))
+
+    def _answered(self, answer: EntryAnswer) -> EntryAnswer:
+        self._wake_up(reached=answer.status is not Status.QUEUED)
+        return answer
+
+    def _wake_up(self, *, reached: bool) -> None:
+        if self._wake is not None:
+            self._wake(reached=reached)
 
     def _work(
         self,
@@ -111,5 +162,5 @@ class Timesheet:
         )
 
 
-def _session(session_id: str, identity: Identity) -> str:
-    return identity.session_id if session_id == CURRENT else session_id
+def _session(session_id: str, owner: Owner) -> str:
+    return owner.session_id if session_id == CURRENT else session_id

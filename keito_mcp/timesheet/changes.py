@@ -1,89 +1,214 @@
 """Changing an entry that was read just before: recorded, sent, and read again when no answer came."""
 
+from dataclasses import replace
+from datetime import timedelta
+
 from keito_mcp import hours as decimal_hours
-from keito_mcp.journal import Entry, EntryState, Write, WriteKind, WriteState
-from keito_mcp.keito import Conflict, KeitoError, NotFound, PermissionDenied, TimeEntry, TimeEntryUpdate
+from keito_mcp.clock import elapsed
+from keito_mcp.journal import Amendment, Claimed, Entry, EntryState, Write, WriteKind, WriteState
+from keito_mcp.keito import (
+    Conflict,
+    KeitoError,
+    NotFound,
+    PermissionDenied,
+    TimeEntry,
+    TimeEntryUpdate,
+)
+from keito_mcp.timesheet import standing
 from keito_mcp.timesheet.ledger import Ledger, answered
-from keito_mcp.timesheet.problem import Problem
-from keito_mcp.timesheet.standing import OPEN, deleted, same_notes
+from keito_mcp.timesheet.matching import same_notes, shows
+from keito_mcp.timesheet.standing import OPEN, deleted
+from keito_mcp.timesheet.waiting import Waiting, holds_up, pause, unreachable, waits
+from keito_mcp.timesheet.work import Worker
+from keito_mcp.waits import LATE_ARRIVAL
+
+_BEHIND = Waiting("An earlier change of this entry is still to be made.")
 
 
 async def update(
-    ledger: Ledger, account: str, shown: TimeEntry, known: Entry | None, changes: TimeEntryUpdate
-) -> TimeEntry:
+    ledger: Ledger, worker: Worker, shown: TimeEntry, known: Entry | None, changes: TimeEntryUpdate
+) -> TimeEntry | Waiting:
     """Finish or correct an entry.
 
     Args:
         ledger: Where it is recorded and sent.
-        account: Whose entry it is.
+        worker: Who does it.
         shown: The entry as Keito has just shown it.
         known: What this machine knows of it, if it does.
         changes: What is to be different.
 
     Returns:
-        The entry as Keito answered it, completed by what was sent.
+        The entry as Keito answered it, completed by what was sent; or why it waits.
 
     Raises:
         JournalError: It couldn't be recorded, so nothing was sent.
         KeitoError: Keito refused the change; the entry is as it was.
-        Problem: The entry was deleted meanwhile, or whether it was changed isn't known.
+        Problem: The entry was deleted meanwhile.
     """
-    entry_key = known.entry_key if known else None
+    with ledger.seeing_it_through() as deadline:
+        write = await _begin(ledger, worker, shown, known, changes)
+        if write.state is WriteState.QUEUED:
+            return _BEHIND
+        return await send(ledger, replace(write, entry_id=shown.id), known, shown, deadline)
+
+
+async def _begin(
+    ledger: Ledger, worker: Worker, shown: TimeEntry, known: Entry | None, changes: TimeEntryUpdate
+) -> Write:
+    sign, now = ledger.sign(worker.owner), ledger.clock.now()
+    if known is not None:
+        amendment = Amendment(entry_key=known.entry_key, body=changes.body(), leave_now=True)
+        write = await ledger.journal.amend(amendment, now, sign=sign)
+        if write is not None:
+            return write
     write = Write(
-        account=account,
+        account=worker.owner.account,
         kind=WriteKind.UPDATE,
-        entry_key=entry_key,
+        entry_key=None,
         entry_id=shown.id,
         body=changes.body(),
-        sent=ledger.clock.now(),
+        sent=now,
+        lease=ledger.journal.process,
     )
+    [write_id] = await ledger.journal.begin(write, sign=sign)
+    return replace(write, write_id=write_id)
+
+
+async def deliver(ledger: Ledger, claimed: Claimed) -> TimeEntry | Waiting | None:
+    """Make a change that waits, after reading the entry: what a person did to it meanwhile is final.
+
+    Returns:
+        The entry; why it still waits; None where nothing is left to do.
+
+    Raises:
+        KeitoError: Keito refused it.
+        Problem: A person was there first.
+    """
+    write, known = claimed.write, claimed.entry
+    entry_id = write.entry_id or (known.entry_id if known else None)
+    if entry_id is None:
+        await ledger.settle(write.write_id, WriteState.DROPPED, "The entry was never made.")
+        return None
+    write = replace(write, entry_id=entry_id)
     with ledger.seeing_it_through() as deadline:
-        [write_id] = await ledger.journal.begin(write)
         try:
-            answer = await ledger.api.update(shown.id, changes)
+            shown = await ledger.get(entry_id)
         except KeitoError as error:
-            if error.nothing_written:
-                state = {"state": _after_refusal(error, known)}
-                await ledger.settle(write_id, WriteState.REFUSED, str(error), entry_key=entry_key, changes=state)
-                if isinstance(error, NotFound):
-                    raise deleted(shown.id) from error
-                raise
-            answer = await _made_all_the_same(ledger, write_id, shown, changes, error, deadline)
-        if changes.is_running is False and answer.is_running:
-            await ledger.settle(write_id, WriteState.UNKNOWN, "it is still shown to run")
-            raise _not_known(shown.id, "Keito answered the stop, but shows the timer still running.")
-        said_hours = answer.hours is not None
-        answer = _completed(answer, changes)
-        now: dict[str, object] = {"state": EntryState.STOPPED, **answered(answer), "hours_answered": said_hours}
-        await ledger.settle(write_id, entry_key=entry_key, changes=now)
-        return answer
+            return await _unreadable(ledger, write, known, error)
+        if (why := await _changed(ledger, write, known, shown)) is not None:
+            if known is None:
+                await ledger.settle(write.write_id, WriteState.REFUSED, why)
+            else:
+                await ledger.seen(known, EntryState.STOPPED, shown, person=why)
+            raise standing.left_alone(entry_id, why)
+        if write.sends and shows(write.body, shown):
+            await _made(ledger, write, known, shown, said_hours=True)
+            return shown
+        remaining = LATE_ARRIVAL - elapsed(write.sent, ledger.clock.now()).duration
+        if write.state is WriteState.UNKNOWN and remaining > timedelta():
+            waiting = Waiting("Keito gave no answer to the change.", remaining.total_seconds())
+            return await waits(ledger, write, WriteState.UNKNOWN, waiting)
+        write = _without_a_persons_notes(write, known, shown)
+        if not await ledger.journal.send(write, ledger.clock.now()):
+            return Waiting("Another keito-mcp is sending it just now.")
+        return await send(ledger, write, known, shown, deadline)
 
 
-def _after_refusal(error: KeitoError, known: Entry | None) -> EntryState:
+async def _changed(ledger: Ledger, write: Write, known: Entry | None, shown: TimeEntry) -> str | None:
+    """What a person did to an entry that is to be changed."""
+    if known is not None:
+        return await standing.changed_by_a_person(ledger, known, shown)
+    if shown.is_running is False and not write.sends:
+        return "It was stopped elsewhere."
+    return None
+
+
+def _without_a_persons_notes(write: Write, known: Entry | None, shown: TimeEntry) -> Write:
+    """A timer that a person edited is stopped all the same, but its notes are left."""
+    if known is None or not shown.is_running or standing.edited_by_a_person(known, shown) is None:
+        return write
+    return replace(write, body={name: value for name, value in write.body.items() if name != "notes"})
+
+
+async def _unreadable(ledger: Ledger, write: Write, known: Entry | None, error: KeitoError) -> Waiting:
+    """What becomes of a change whose entry can't be read."""
+    if isinstance(error, NotFound) and known is not None:
+        await ledger.seen(known, EntryState.GONE)
+        raise deleted(known.handle) from error
+    if isinstance(error, NotFound | PermissionDenied):
+        state = {"state": _after_refusal(error, known, at_once=False)} if known else {}
+        await ledger.settle(write.write_id, WriteState.REFUSED, str(error), entry_key=write.entry_key, changes=state)
+        raise error
+    # Reading wrote nothing: what is known of the change stays as it is.
+    return await waits(ledger, write, write.state, Waiting(unreachable(error), pause(write.attempts, error), error))
+
+
+async def send(
+    ledger: Ledger, write: Write, known: Entry | None, shown: TimeEntry, deadline: float
+) -> TimeEntry | Waiting:
+    """Send a change that is recorded as sent."""
+    changes = TimeEntryUpdate.model_validate_json(write.json_body())
+    at_once = not write.promised
+    try:
+        answer = await ledger.api.update(shown.id, changes)
+    except KeitoError as error:
+        if error.nothing_written:
+            return await _not_made(ledger, write, known, error, at_once=at_once)
+        made = await _made_all_the_same(ledger, shown, changes, deadline)
+        if made is None:
+            waiting = Waiting(f"Keito gave no usable answer to the change ({error}).", LATE_ARRIVAL.total_seconds())
+            return await waits(ledger, write, WriteState.UNKNOWN, waiting, looked=True)
+        answer = made
+    if changes.is_running is False and answer.is_running:
+        still_runs = "Keito answered the stop, but shows the timer still running."
+        waiting = Waiting(still_runs, LATE_ARRIVAL.total_seconds())
+        return await waits(ledger, write, WriteState.UNKNOWN, waiting)
+    completed = _completed(answer, changes)
+    await _made(ledger, write, known, completed, said_hours=answer.hours is not None)
+    return completed
+
+
+async def _not_made(ledger: Ledger, write: Write, known: Entry | None, error: KeitoError, *, at_once: bool) -> Waiting:
+    if holds_up(error, promised=write.promised):
+        waiting = Waiting(unreachable(error), pause(write.attempts, error), error)
+        return await waits(ledger, write, WriteState.QUEUED, waiting)
+    state = {"state": _after_refusal(error, known, at_once=at_once)} if known else {}
+    await ledger.settle(write.write_id, WriteState.REFUSED, str(error), entry_key=write.entry_key, changes=state)
+    if isinstance(error, NotFound):
+        raise deleted(write.entry_id or "") from error
+    raise error
+
+
+async def _made(ledger: Ledger, write: Write, known: Entry | None, answer: TimeEntry, *, said_hours: bool) -> None:
+    changes: dict[str, object] = {**answered(answer), "hours_answered": said_hours}
+    if known is None or known.is_wanted:
+        # A later change may still wait, but it is none of the timer's.
+        changes["state"] = EntryState.STOPPED
+    await ledger.settle(write.write_id, entry_key=write.entry_key, changes=changes)
+
+
+def _after_refusal(error: KeitoError, known: Entry | None, *, at_once: bool) -> EntryState:
     """What becomes of an entry that Keito refuses to change."""
     if isinstance(error, NotFound):
         return EntryState.GONE
     if known is None or known.state not in OPEN:
         return known.state if known else EntryState.STOPPED
-    # One that is approved or out of reach can't be stopped from here, and must not stand in the next timer's way.
-    if isinstance(error, Conflict | PermissionDenied):
+    # One that is approved or out of reach can't be stopped from here, and must not stand in the next timer's way;
+    # nor must one whose agent has gone on since.
+    if isinstance(error, Conflict | PermissionDenied) or not at_once:
         return EntryState.REFUSED
-    # An earlier stop may still have been made.
-    return EntryState.STOPPING if known.state is EntryState.STOPPING else EntryState.RUNNING
+    return EntryState.RUNNING
 
 
 async def _made_all_the_same(
-    ledger: Ledger, write_id: int, shown: TimeEntry, changes: TimeEntryUpdate, error: KeitoError, deadline: float
-) -> TimeEntry:
-    """The entry as Keito shows it, if it shows the change; raises where it doesn't."""
+    ledger: Ledger, shown: TimeEntry, changes: TimeEntryUpdate, deadline: float
+) -> TimeEntry | None:
+    """The entry as Keito shows it, if it shows the change."""
     try:
         entry = await ledger.get(shown.id, deadline)
     except KeitoError:
-        entry = shown
-    if entry is not shown and _was_made(changes, shown, entry):
-        return entry
-    await ledger.settle(write_id, WriteState.UNKNOWN, str(error))
-    raise _not_known(shown.id, f"Keito gave no usable answer to the change ({error}).") from error
+        return None
+    return entry if _was_made(changes, shown, entry) else None
 
 
 def _was_made(changes: TimeEntryUpdate, before: TimeEntry, after: TimeEntry) -> bool:
@@ -101,11 +226,3 @@ def _completed(answer: TimeEntry, changes: TimeEntryUpdate) -> TimeEntry:
     """An answer with what was sent in place of what it leaves out."""
     sent = {name: getattr(changes, name) for name in changes.model_fields_set}
     return answer.model_copy(update={name: value for name, value in sent.items() if getattr(answer, name) is None})
-
-
-def _not_known(entry_id: str, happened: str) -> Problem:
-    return Problem(
-        happened,
-        f"Whether entry {entry_id} was changed isn't known.",
-        "Make the same call again: it reads the entry first, and changes it only where it must.",
-    )

@@ -1,22 +1,25 @@
 """Creating an entry exactly once: recorded, sent, and looked up by its key when no answer came."""
 
 import uuid
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
-from math import ceil
+from typing import Any
 
+from keito_mcp import hours as decimal_hours
 from keito_mcp.clock import Instant, elapsed
-from keito_mcp.journal import Earlier, Entry, EntryState, Write, WriteKind, WriteState
+from keito_mcp.journal import Claimed, Earlier, Entry, EntryState, Settlement, Write, WriteKind, WriteState
 from keito_mcp.keito import Conflict, KeitoError, TimeEntry, TimeEntryCreate
 from keito_mcp.timesheet.ledger import CannotTell, Ledger, answered
-from keito_mcp.timesheet.problem import Problem
+from keito_mcp.timesheet.matching import same_notes
+from keito_mcp.timesheet.waiting import Waiting, holds_up, pause, unreachable, waits
 from keito_mcp.timesheet.work import Work, Worker, utc_text
+from keito_mcp.waits import LATE_ARRIVAL, NEXT_LOOK, SAME_CALL
 
-LATE_ARRIVAL = timedelta(seconds=120)
-"""How long a create that got no answer may still turn up in Keito; before that it is never sent again."""
-
-SAME_CALL = timedelta(minutes=2)
-"""Within this, the same call of the same agent is taken for one call that was made twice."""
+_TAKEN_AWAY = Waiting("Another keito-mcp is sending it just now.")
+_SECOND_COPY = "The entry was sent twice, and both arrived; this is the second one."
 
 
 def draft(
@@ -55,15 +58,13 @@ async def create(
     *,
     call_id: str | None = None,
     fingerprint: str | None = None,
-) -> TimeEntry | Earlier:
+) -> TimeEntry | Waiting | Earlier:
     """Create an entry, or say what stands in the way (see `Journal.create`).
 
     Raises:
         JournalError: It couldn't be recorded, so nothing was sent.
         KeitoError: Keito refused it; nothing was written.
-        Problem: Whether it was written isn't known.
     """
-    key = str(uuid.uuid4())
     write = Write(
         account=entry.owner.account,
         kind=WriteKind.CREATE,
@@ -71,103 +72,146 @@ async def create(
         entry_id=None,
         body=body.body(),
         sent=ledger.clock.now(),
-        idempotency_key=key,
+        idempotency_key=str(uuid.uuid4()),
         fingerprint=fingerprint,
         call_id=call_id,
+        lease=ledger.journal.process,
     )
     with ledger.seeing_it_through() as deadline:
-        begun = await ledger.journal.create(entry, write, same_since=entry.changed_at - SAME_CALL)
+        since = entry.changed_at - SAME_CALL
+        begun = await ledger.journal.create(entry, write, same_since=since, sign=ledger.sign(entry.owner))
         if isinstance(begun, Earlier):
             return begun
-        return await _send(ledger, entry, body, begun, key, deadline)
+        return await send(ledger, replace(write, write_id=begun), entry, deadline)
 
 
-async def resolve(ledger: Ledger, earlier: Earlier) -> TimeEntry | None:
-    """What became of an earlier create that got no answer.
-
-    Returns:
-        The entry, if Keito has it; None once it is certain enough that it never will.
-
-    Raises:
-        Problem: It isn't there but may still turn up, or Keito can't be asked.
-    """
-    happened = f"Keito gave no answer to {'the start of this timer' if earlier.entry.is_timer else 'this call'} before."
-    try:
-        found = await ledger.find(earlier.entry.entry_key, earlier.entry.spent_date)
-    except CannotTell as error:
-        raise _outcome_unknown(f"{happened} Now it can't be asked ({error}).", LATE_ARRIVAL, looked=False) from error
-    if found is not None:
-        await _created(ledger, earlier.write.write_id, earlier.entry, found)
-        return found
-    remaining = LATE_ARRIVAL - elapsed(earlier.write.sent, ledger.clock.now()).duration
-    if remaining > timedelta():
-        raise _outcome_unknown(happened, remaining, looked=True)
-    return None
-
-
-async def send_again(ledger: Ledger, earlier: Earlier) -> TimeEntry:
-    """Send a create once more that `resolve` found nothing of: the same entry under the same keys."""
-    write = earlier.write
+async def send(ledger: Ledger, write: Write, entry: Entry, deadline: float) -> TimeEntry | Waiting:
+    """Send a create that is recorded as sent; raises `KeitoError` where it was refused."""
     body = TimeEntryCreate.model_validate_json(write.json_body())
-    with ledger.seeing_it_through() as deadline:
-        if not await ledger.journal.resend(write, ledger.clock.now()):
-            raise _outcome_unknown("Another server is sending this entry just now.", LATE_ARRIVAL, looked=True)
-        return await _send(ledger, earlier.entry, body, write.write_id, write.idempotency_key or "", deadline)
-
-
-async def give_up(ledger: Ledger, earlier: Earlier) -> None:
-    """Settle a create that never arrived as not written."""
-    await _not_created(ledger, earlier.write.write_id, earlier.entry, "it never arrived")
-
-
-async def _send(
-    ledger: Ledger, entry: Entry, body: TimeEntryCreate, write_id: int, key: str, deadline: float
-) -> TimeEntry:
     try:
-        answer = await ledger.api.create(body, idempotency_key=key)
+        answer = await ledger.api.create(body, idempotency_key=write.idempotency_key or "")
     except KeitoError as error:
-        answer = await _found_after(ledger, entry, write_id, error, deadline)
-    await _created(ledger, write_id, entry, answer)
+        return await _after_failure(ledger, write, entry, error, deadline)
+    await arrived(ledger, write, entry, answer)
     return answer
 
 
-async def _found_after(ledger: Ledger, entry: Entry, write_id: int, error: KeitoError, deadline: float) -> TimeEntry:
-    """The entry that was written although its create failed; raises where there is none."""
-    found, looked = None, True
-    if not error.nothing_written or isinstance(error, Conflict):
-        try:
-            found = await ledger.find(entry.entry_key, entry.spent_date, deadline)
-        except CannotTell:
-            looked = False
+async def deliver(ledger: Ledger, claimed: Claimed, entry: Entry) -> TimeEntry | Waiting | None:
+    """Go on with a create where it stands: look it up, send it, or see to a second copy.
+
+    Returns:
+        The entry; why it still waits; None where nothing is left to do.
+
+    Raises:
+        KeitoError: Keito refused it.
+    """
+    write = claimed.write
+    with ledger.seeing_it_through() as deadline:
+        if write.state is WriteState.CONFIRMING:
+            return await _confirm(ledger, write, entry)
+        if write.state is WriteState.UNKNOWN:
+            found = await _look(ledger, write, entry)
+            if found is not None:
+                return found
+        if not await ledger.journal.send(write, ledger.clock.now()):
+            return _TAKEN_AWAY
+        return await send(ledger, write, entry, deadline)
+
+
+async def _look(ledger: Ledger, write: Write, entry: Entry) -> TimeEntry | Waiting | None:
+    """What became of a create that got no answer; None once it is certain enough that it never arrived."""
+    try:
+        found = await ledger.find(entry.entry_key, entry.spent_date)
+    except CannotTell as error:
+        return await waits(ledger, write, WriteState.UNKNOWN, Waiting(unreachable(error), pause(write.attempts)))
     if found is not None:
+        await arrived(ledger, write, entry, found)
         return found
-    if error.nothing_written and looked:
-        await _not_created(ledger, write_id, entry, str(error))
-        raise error
-    await ledger.settle(write_id, WriteState.UNKNOWN, str(error))
-    raise _outcome_unknown(f"Keito gave no usable answer ({error}).", LATE_ARRIVAL, looked=looked) from error
+    remaining = LATE_ARRIVAL - elapsed(write.sent, ledger.clock.now()).duration
+    if remaining > timedelta() or not write.looks:
+        seconds = max(remaining, NEXT_LOOK).total_seconds()
+        return await waits(
+            ledger, write, WriteState.UNKNOWN, Waiting("Keito gave no answer to it.", seconds), looked=True
+        )
+    if entry.is_wanted:
+        return None
+    return await waits(ledger, write, WriteState.CONFIRMING, Waiting("It is no longer wanted."))
 
 
-async def _not_created(ledger: Ledger, write_id: int, entry: Entry, reason: str) -> None:
-    gone = {"state": EntryState.GONE}
-    await ledger.settle(write_id, WriteState.REFUSED, reason, entry_key=entry.entry_key, changes=gone)
-
-
-async def _created(ledger: Ledger, write_id: int, entry: Entry, answer: TimeEntry) -> None:
-    running = entry.is_timer and answer.is_running is not False
-    state = EntryState.RUNNING if running else EntryState.STOPPED
-    await ledger.settle(write_id, entry_key=entry.entry_key, changes={"state": state, **answered(answer)})
-
-
-def _outcome_unknown(happened: str, remaining: timedelta, *, looked: bool) -> Problem:
-    certain = (
-        "The entry isn't in Keito now, but it may still turn up there."
-        if looked
-        else "Whether the entry is in Keito isn't known; it may still turn up there."
+async def _after_failure(
+    ledger: Ledger, write: Write, entry: Entry, error: KeitoError, deadline: float
+) -> TimeEntry | Waiting:
+    """What became of a create that failed: it is there all the same, it waits, or it was refused."""
+    found, looked = None, False
+    if not error.nothing_written or isinstance(error, Conflict):
+        with suppress(CannotTell):
+            found, looked = await ledger.find(entry.entry_key, entry.spent_date, deadline), True
+    if found is not None:
+        await arrived(ledger, write, entry, found)
+        return found
+    if not error.nothing_written or (isinstance(error, Conflict) and not looked):
+        why = f"Keito gave no usable answer ({error})."
+        seconds = LATE_ARRIVAL.total_seconds() if looked else pause(write.attempts)
+        return await waits(ledger, write, WriteState.UNKNOWN, Waiting(why, seconds), looked=looked)
+    if holds_up(error, promised=write.promised):
+        waiting = Waiting(unreachable(error), pause(write.attempts, error), error)
+        return await waits(ledger, write, WriteState.QUEUED, waiting)
+    await ledger.settle(
+        write.write_id,
+        WriteState.REFUSED,
+        str(error),
+        entry_key=entry.entry_key,
+        changes={"state": EntryState.GONE},
     )
-    return Problem(
-        happened,
-        certain,
-        f"Make exactly the same call again in {ceil(remaining.total_seconds())} s: it looks for the entry's key first, "
-        "and writes only what never arrived. Logging the work by a different call would bill it twice.",
+    raise error
+
+
+async def arrived(ledger: Ledger, write: Write, entry: Entry, answer: TimeEntry) -> None:
+    """Record that Keito has an entry."""
+    runs = bool(write.body.get("is_running")) and answer.is_running is not False
+    await ledger.settle_all(
+        Settlement(
+            at=ledger.clock.now(),
+            write_id=write.write_id,
+            entry_key=entry.entry_key,
+            changes=answered(answer),
+            arrived=runs,
+        )
     )
+
+
+async def _confirm(ledger: Ledger, write: Write, entry: Entry) -> Waiting | None:
+    """Delete what was made twice, or is no longer wanted, unless a person has changed it."""
+    try:
+        copies = await ledger.find_all(entry.entry_key, entry.spent_date)
+    except CannotTell as error:
+        return await waits(ledger, write, WriteState.CONFIRMING, Waiting(unreachable(error)))
+    surplus = [copy for copy in copies if not (entry.is_wanted and copy.id == entry.entry_id)]
+    deletes = [_delete_of(ledger, entry, copy) for copy in surplus if _is_as_made(write.body, copy)]
+    if deletes:
+        await ledger.journal.begin(*deletes)
+    outcome = WriteState.DONE
+    if not entry.is_wanted:
+        outcome = WriteState.REFUSED if entry.state is EntryState.GONE else WriteState.DROPPED
+    await ledger.settle(write.write_id, outcome, write.reason)
+    return None
+
+
+def _delete_of(ledger: Ledger, entry: Entry, copy: TimeEntry) -> Write:
+    return Write(
+        account=entry.owner.account,
+        kind=WriteKind.DELETE,
+        entry_key=None,
+        entry_id=copy.id,
+        body={"entry": copy.model_dump(mode="json"), "reason": _SECOND_COPY},
+        sent=ledger.clock.now(),
+        state=WriteState.QUEUED,
+        sends=0,
+    )
+
+
+def _is_as_made(body: Mapping[str, Any], copy: TimeEntry) -> bool:
+    """Whether nobody changed an entry since it was created."""
+    if bool(body.get("is_running")) is not bool(copy.is_running) or not same_notes(body.get("notes"), copy.notes):
+        return False
+    return "hours" not in body or decimal_hours.same(copy.hours, Decimal(str(body["hours"])))

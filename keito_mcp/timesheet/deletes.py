@@ -1,120 +1,242 @@
 """Deleting entries that were read just before: each kept whole in the journal first."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import anyio
 
-from keito_mcp.journal import Entry, EntryState, Write, WriteKind, WriteState
-from keito_mcp.keito import (
-    AuthenticationFailed,
-    KeitoError,
-    NotFound,
-    RateLimited,
-    StatusError,
-    TimeEntry,
-    Unreachable,
-)
+from keito_mcp.journal import Claimed, Entry, EntryState, Settlement, Write, WriteKind, WriteState
+from keito_mcp.keito import KeitoError, NotFound, RateLimited, TimeEntry, Unreachable
+from keito_mcp.timesheet import standing
 from keito_mcp.timesheet.ledger import Ledger
 from keito_mcp.timesheet.listing import Progress
+from keito_mcp.timesheet.waiting import Waiting, holds_up, pause, unreachable, waits
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one delete: the entry is gone, or its delete waits, or it stands for a reason."""
+
+    entry: TimeEntry
+    kept: str | None = None
+    waits: bool = False
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the entry is gone."""
+        return self.kept is None and not self.waits
 
 
 async def delete(
     ledger: Ledger,
-    account: str,
+    session: tuple[str, str],
     entries: Sequence[TimeEntry],
     known: Mapping[str, Entry],
     reason: str | None,
     progress: Progress,
-) -> list[tuple[TimeEntry, str | None]]:
-    """Delete entries one after the other.
+) -> list[Outcome]:
+    """Delete entries one after the other; what Keito can't be reached for waits.
 
-    Returns:
-        Each entry with None if it is gone, or why it isn't.
+    Args:
+        ledger: Where it is recorded and sent.
+        session: The account and the session that they are discarded with.
+        entries: The entries as Keito has just shown them.
+        known: What this machine knows of them, by Keito's id.
+        reason: Why, for the journal.
+        progress: Told of each entry.
 
     Raises:
         JournalError: They couldn't be kept, so none was deleted.
     """
     if not entries:
         return []
-    writes = [_write(ledger, account, entry, known.get(entry.id), reason) for entry in entries]
+    writes = [_write(ledger, session, entry, known.get(entry.id), reason) for entry in entries]
     write_ids = await ledger.journal.begin(*writes)
-    outcomes: list[_Outcome] = []
+    settlements: list[Settlement] = []
+    outcomes: list[Outcome] = []
+    stopped_by: KeitoError | None = None
     try:
-        for number, entry in enumerate(entries, 1):
-            outcomes.append(await _delete(ledger, entry))
+        for number, (entry, write_id) in enumerate(zip(entries, write_ids, strict=True), 1):
+            if stopped_by is None:
+                outcome, settlement, stopped_by = await _delete(ledger, entry, known.get(entry.id), write_id)
+            else:
+                outcome, settlement = _not_sent(ledger, entry, known.get(entry.id), write_id, stopped_by)
+            outcomes.append(outcome)
+            settlements.append(settlement)
             await progress(number, len(entries), f"{number} of {len(entries)} entries")
-            if not outcomes[-1].go_on:
-                break
     finally:
-        # Also when the call was cancelled: what was deleted is recorded, what wasn't sent is settled.
-        outcomes += [_NOT_TRIED] * (len(entries) - len(outcomes))
+        # Also when the call was cancelled: what was deleted is recorded, and what wasn't sent is deleted later.
+        rest = zip(entries[len(settlements) :], write_ids[len(settlements) :], strict=True)
+        cancelled = Unreachable("the call was cancelled", nothing_written=True)
+        settlements += [_not_sent(ledger, entry, known.get(entry.id), number, cancelled)[1] for entry, number in rest]
         with anyio.CancelScope(shield=True):
-            await ledger.settle_all(
-                [
-                    ledger.settlement(
-                        write_id, outcome.state, outcome.reason, entry_key=write.entry_key, changes=outcome.changes
-                    )
-                    for write_id, write, outcome in zip(write_ids, writes, outcomes, strict=True)
-                ]
-            )
-    return [(entry, outcome.reason) for entry, outcome in zip(entries, outcomes, strict=True)]
+            await ledger.settle_all(*settlements)
+    return outcomes
 
 
-@dataclass(frozen=True, slots=True)
-class _Outcome:
-    """What became of one delete; without a reason the entry is gone."""
-
-    state: WriteState
-    reason: str | None = None
-    go_on: bool = True
-
-    @property
-    def changes(self) -> dict[str, object]:
-        """What the entry is now."""
-        return {"state": EntryState.DISCARDED} if self.reason is None else {}
-
-
-_NOT_TRIED = _Outcome(WriteState.REFUSED, "It was not tried.")
-
-
-def _write(ledger: Ledger, account: str, entry: TimeEntry, known: Entry | None, reason: str | None) -> Write:
+def _write(
+    ledger: Ledger, session: tuple[str, str], entry: TimeEntry, known: Entry | None, reason: str | None
+) -> Write:
+    account, session_id = session
+    body = {"entry": entry.model_dump(mode="json"), "reason": reason, "session_id": session_id}
     return Write(
         account=account,
         kind=WriteKind.DELETE,
         entry_key=known.entry_key if known else None,
         entry_id=entry.id,
-        body={"entry": entry.model_dump(mode="json"), "reason": reason},
+        body=body | ({"was": known.state.value} if known else {}),
         sent=ledger.clock.now(),
+        lease=ledger.journal.process,
     )
 
 
-async def _delete(ledger: Ledger, entry: TimeEntry) -> _Outcome:
-    """Delete one entry; without a reason it is gone."""
+_Settled = tuple[Outcome, Settlement]
+
+
+async def _delete(
+    ledger: Ledger, entry: TimeEntry, known: Entry | None, write_id: int
+) -> tuple[Outcome, Settlement, KeitoError | None]:
+    """Delete one entry; returns also what keeps the next ones from being tried."""
     with ledger.seeing_it_through() as deadline:
         try:
             await ledger.api.delete(entry.id)
         except NotFound:
-            return _Outcome(WriteState.DONE)
-        except (AuthenticationFailed, RateLimited) as error:
-            return _Outcome(WriteState.REFUSED, f"{error}.{_come_back(error)}", go_on=False)
+            pass
         except KeitoError as error:
             if error.nothing_written:
-                return _Outcome(WriteState.REFUSED, f"{error}.", go_on=not isinstance(error, Unreachable))
-            return await _after_lost_answer(ledger, entry, error, deadline)
-        return _Outcome(WriteState.DONE)
+                return _refused(ledger, entry, known, write_id, error)
+            if not await _is_gone(ledger, entry.id, deadline):
+                why = f"Keito gave no usable answer to the delete ({error})."
+                settlement = _settlement(ledger, known, write_id, WriteState.UNKNOWN, why, rest=pause(0))
+                return Outcome(entry, waits=True), settlement, error
+        return Outcome(entry), _settlement(ledger, known, write_id, WriteState.DONE, None), None
 
 
-async def _after_lost_answer(ledger: Ledger, entry: TimeEntry, error: KeitoError, deadline: float) -> _Outcome:
+def _refused(
+    ledger: Ledger, entry: TimeEntry, known: Entry | None, write_id: int, error: KeitoError
+) -> tuple[Outcome, Settlement, KeitoError | None]:
+    if holds_up(error, promised=True):
+        return (*_not_sent(ledger, entry, known, write_id, error), error)
+    settlement = Settlement(at=ledger.clock.now(), write_id=write_id, outcome=WriteState.REFUSED, reason=f"{error}.")
+    return Outcome(entry, kept=f"{error}."), settlement, None
+
+
+def _not_sent(ledger: Ledger, entry: TimeEntry, known: Entry | None, write_id: int, error: KeitoError) -> _Settled:
+    rest = pause(0, error) if isinstance(error, RateLimited) else 0.0
+    settlement = _settlement(ledger, known, write_id, WriteState.QUEUED, unreachable(error), rest=rest)
+    return Outcome(entry, waits=True), settlement
+
+
+def _settlement(
+    ledger: Ledger,
+    known: Entry | None,
+    write_id: int,
+    outcome: WriteState,
+    reason: str | None,
+    *,
+    rest: float = 0.0,
+) -> Settlement:
+    """What is recorded of a delete that was made or waits: for the agent the entry is gone."""
+    return Settlement(
+        at=ledger.clock.now(),
+        write_id=write_id,
+        outcome=outcome,
+        reason=reason,
+        entry_key=known.entry_key if known else None,
+        changes={"state": EntryState.DISCARDED} if known and known.state is not EntryState.GONE else {},
+        rest=rest,
+        promised=outcome is not WriteState.DONE,
+    )
+
+
+async def _is_gone(ledger: Ledger, entry_id: str, deadline: float) -> bool:
     try:
-        await ledger.get(entry.id, deadline)
+        await ledger.get(entry_id, deadline)
     except NotFound:
-        return _Outcome(WriteState.DONE)
+        return True
     except KeitoError:
-        pass
-    reason = f"Whether it was deleted isn't known ({error}); discard the session again."
-    return _Outcome(WriteState.UNKNOWN, reason, go_on=False)
+        return False
+    return False
 
 
-def _come_back(error: StatusError) -> str:
-    return f" Discard the session again in {error.retry_after:g} s." if error.retry_after is not None else ""
+async def deliver(ledger: Ledger, claimed: Claimed) -> Waiting | None:
+    """Make a delete that waits, after reading the entry: what a person did to it meanwhile is final.
+
+    Returns:
+        Why it still waits; None where nothing is left to do.
+
+    Raises:
+        KeitoError: Keito refused it.
+        Problem: A person was there first.
+    """
+    write, known = claimed.write, claimed.entry
+    entry_id = write.entry_id or ""
+    with ledger.seeing_it_through() as deadline:
+        try:
+            shown = await ledger.get(entry_id)
+        except NotFound:
+            await ledger.settle(write.write_id)
+            return None
+        except KeitoError as error:
+            return await _unreadable(ledger, claimed, error)
+        if (why := await _changed(ledger, write, known, shown)) is not None:
+            await _leave(ledger, claimed, why, person=why)
+            raise standing.left_alone(entry_id, why)
+        write = replace(write, body={**write.body, "entry": shown.model_dump(mode="json")})
+        if not await ledger.journal.send(write, ledger.clock.now()):
+            return Waiting("Another keito-mcp is sending it just now.")
+        try:
+            await ledger.api.delete(entry_id)
+        except NotFound:
+            pass
+        except KeitoError as error:
+            if not error.nothing_written and await _is_gone(ledger, entry_id, deadline):
+                await ledger.settle(write.write_id)
+                return None
+            return await _failed(ledger, claimed, error)
+        await ledger.settle(write.write_id)
+        return None
+
+
+async def _changed(ledger: Ledger, write: Write, known: Entry | None, shown: TimeEntry) -> str | None:
+    """What a person did to an entry since it was discarded."""
+    if known is not None:
+        before = replace(known, state=EntryState(write.body.get("was", known.state)))
+        return await standing.changed_since(ledger, before, shown)
+    kept = write.body.get("entry")
+    if kept is None:
+        return None
+    before_ = TimeEntry.model_validate(kept)
+    names = ["project_id", "task_id", "spent_date", "notes", "is_billable", "is_running"]
+    names += [] if shown.is_running else ["hours"]
+    differing = [name for name in names if getattr(before_, name) != getattr(shown, name)]
+    return f"A person changed its {', '.join(differing)}." if differing else None
+
+
+async def _unreadable(ledger: Ledger, claimed: Claimed, error: KeitoError) -> Waiting:
+    if error.nothing_written and not holds_up(error, promised=True):
+        await _leave(ledger, claimed, f"{error}.")
+        raise error
+    write = claimed.write
+    return await waits(ledger, write, write.state, Waiting(unreachable(error), pause(write.attempts, error), error))
+
+
+async def _failed(ledger: Ledger, claimed: Claimed, error: KeitoError) -> Waiting:
+    write = claimed.write
+    if not error.nothing_written:
+        why = f"Keito gave no usable answer to the delete ({error})."
+        return await waits(ledger, write, WriteState.UNKNOWN, Waiting(why, pause(write.attempts), error))
+    if holds_up(error, promised=True):
+        waiting = Waiting(unreachable(error), pause(write.attempts, error), error)
+        return await waits(ledger, write, WriteState.QUEUED, waiting)
+    await _leave(ledger, claimed, f"{error}.")
+    raise error
+
+
+async def _leave(ledger: Ledger, claimed: Claimed, why: str, *, person: str | None = None) -> None:
+    """Leave an entry in Keito that was to be deleted: it is refused, or a person changed it."""
+    changes: dict[str, object] = {}
+    if claimed.entry is not None and claimed.entry.state is EntryState.DISCARDED:
+        changes = {"state": EntryState.STOPPED} | ({"person": person} if person else {})
+    write = claimed.write
+    await ledger.settle(write.write_id, WriteState.REFUSED, why, entry_key=write.entry_key, changes=changes)

@@ -1,17 +1,18 @@
 """Throwing away a session that failed: which entries, and the deleting of them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
 
 from keito_mcp.answers import DiscardAnswer, Kept
 from keito_mcp.clock import latest_day
-from keito_mcp.journal import Entry, EntryState, Owner
-from keito_mcp.keito import InvalidRequest, NotFound, PermissionDenied, TimeEntry, TimeEntryFilter
-from keito_mcp.timesheet import deletes, standing
+from keito_mcp.journal import Entry, EntryState, Owner, Thrown
+from keito_mcp.keito import InvalidRequest, KeitoError, NotFound, PermissionDenied, TimeEntry, TimeEntryFilter
+from keito_mcp.timesheet import creates, deletes, standing
 from keito_mcp.timesheet.ledger import MOST_PAGES, ONE_DAY, PAGE_LIMIT, Ledger
 from keito_mcp.timesheet.listing import Progress
+from keito_mcp.timesheet.waiting import is_away, unreachable
 from keito_mcp.timesheet.work import Worker
 
 DAYS_LOOKED_BACK = timedelta(days=30)
@@ -44,25 +45,60 @@ async def discard(
     """
     async with ledger.one_at_a_time(*worker.owner.key):
         scope = await _scope(ledger, worker, session)
-        found, all_seen = await _find(ledger, scope, progress)
-        kept = [Kept(id=entry.entry_id or entry.entry_key, reason=why) for entry, why in scope.left]
+        try:
+            found, all_seen = await _find(ledger, scope, progress)
+        except KeitoError as error:
+            if not is_away(error) or not scope.mine:
+                raise
+            return await _discard_here(ledger, scope, reason, error)
+        kept = [Kept(id=entry.handle, reason=why) for entry, why in scope.left]
         wanted: list[TimeEntry] = []
         for entry in found:
-            why = await _changed(ledger, scope.known.get(entry.id), entry)
+            known = scope.known.get(entry.id)
+            why = await standing.changed_since(ledger, known, entry) if known else None
             if why:
                 kept.append(Kept(id=entry.id, reason=why))
             else:
                 wanted.append(entry)
-        outcomes = await deletes.delete(ledger, worker.owner.account, wanted, scope.known, reason, progress)
-    kept += [Kept(id=entry.id, reason=outcome) for entry, outcome in outcomes if outcome]
-    gone = [entry for entry, outcome in outcomes if outcome is None]
+        outcomes = await deletes.delete(ledger, (worker.owner.account, session), wanted, scope.known, reason, progress)
+        thrown = await ledger.journal.throw_away(scope.missing, reason, ledger.clock.now()) if scope.missing else []
+    kept += [Kept(id=outcome.entry.id, reason=outcome.kept) for outcome in outcomes if outcome.kept]
+    gone = [outcome.entry for outcome in outcomes if outcome.is_gone]
+    later = [outcome.entry.id for outcome in outcomes if outcome.waits] + _later(thrown)
     return DiscardAnswer(
         session_id=session,
-        discarded=[entry.id for entry in gone] + scope.gone,
-        hours=sum((entry.hours or Decimal(0) for entry in gone), Decimal(0)),
+        discarded=[entry.id for entry in gone] + scope.gone + _dropped(thrown),
+        hours=sum((entry.hours or Decimal(0) for entry in gone), Decimal(0)) + _hours(thrown),
         kept=kept,
+        queued=later or None,
         message=" ".join([*scope.notes, *([] if all_seen else [_TOO_MANY])]) or None,
     )
+
+
+async def _discard_here(ledger: Ledger, scope: "_Scope", reason: str | None, error: KeitoError) -> DiscardAnswer:
+    """Discard what this machine knows while Keito is away: what is there is deleted as soon as that can be done."""
+    thrown = await ledger.journal.throw_away(scope.mine, reason, ledger.clock.now())
+    away = f"{unreachable(error)} What other machines wrote in this session wasn't looked for."
+    return DiscardAnswer(
+        session_id=scope.session_id,
+        discarded=_dropped(thrown),
+        hours=_hours(thrown),
+        kept=[Kept(id=entry.handle, reason=why) for entry, why in scope.left],
+        queued=_later(thrown) or None,
+        message=" ".join([away, *scope.notes]),
+    )
+
+
+def _dropped(thrown: Sequence[Thrown]) -> list[str]:
+    return [one.entry.handle for one in thrown if one.is_gone]
+
+
+def _later(thrown: Sequence[Thrown]) -> list[str]:
+    return [one.entry.handle for one in thrown if not one.is_gone]
+
+
+def _hours(thrown: Sequence[Thrown]) -> Decimal:
+    return sum((one.entry.hours for one in thrown if one.is_gone), Decimal(0))
 
 
 @dataclass(slots=True)
@@ -71,7 +107,8 @@ class _Scope:
 
     Attributes:
         known: This machine's entries of the session, by Keito's id.
-        keys: The keys of those whose create got no answer.
+        keys: Those that aren't known to be in Keito, by their key.
+        missing: Of those, the ones that Keito doesn't show.
         left: Entries of the session that are left out, and why.
         gone: Ids that turned out to be deleted already.
         notes: What the answer must say of the limits.
@@ -83,11 +120,17 @@ class _Scope:
     only_known: bool
     known: dict[str, Entry]
     keys: dict[str, Entry]
+    missing: list[Entry]
     first: date
     last: date
     left: list[tuple[Entry, str]]
     gone: list[str]
     notes: list[str]
+
+    @property
+    def mine(self) -> list[Entry]:
+        """What this machine knows of them."""
+        return [*self.known.values(), *self.keys.values()]
 
     def holds(self, entry: TimeEntry) -> bool:
         """Whether an entry that Keito shows is one of those."""
@@ -124,6 +167,7 @@ async def _scope(ledger: Ledger, worker: Worker, session: str) -> _Scope:
         only_known=is_current and not owner.session_is_certain,
         known={entry.entry_id: entry for entry in mine if entry.entry_id},
         keys={entry.entry_key: entry for entry in mine if not entry.entry_id},
+        missing=[],
         first=min(days) - ONE_DAY if days else earliest,
         last=max(days) + ONE_DAY if days else latest_day(now),
         left=[(entry, "It is older than 7 days; delete it in Keito if it should go.") for entry in too_old],
@@ -157,27 +201,16 @@ async def _find(ledger: Ledger, scope: _Scope, progress: Progress) -> tuple[list
 
 
 async def _match_keys(ledger: Ledger, scope: _Scope, found: Mapping[str, TimeEntry]) -> None:
-    """Settle the creates that got no answer: found by their key, or still missing."""
+    """See which of those that weren't known to be in Keito are there."""
     by_key = {entry.fact("entry_key"): entry for entry in found.values()}
     for key, entry in scope.keys.items():
         if (shown := by_key.get(key)) is None:
-            why = "Keito gave no answer when it was written; it isn't there now. Look again in 2 minutes."
-            scope.left.append((entry, why))
+            scope.missing.append(entry)
             continue
-        state = EntryState.RUNNING if entry.is_timer and shown.is_running is not False else EntryState.STOPPED
-        await ledger.seen(entry, state, shown)
+        await creates.arrived(ledger, await ledger.journal.create_of(entry), entry, shown)
         known = await ledger.journal.find(entry.owner.account, shown.id)
         if known is not None:
             scope.known[shown.id] = known
-
-
-async def _changed(ledger: Ledger, known: Entry | None, shown: TimeEntry) -> str | None:
-    if known is None:
-        return None
-    why = await standing.changed_by_a_person(ledger, known, shown)
-    if why is None and standing.runs(known, shown):
-        return standing.edited_by_a_person(known, shown)
-    return why
 
 
 def _wrote(owner: Owner, writer: Owner) -> bool:

@@ -5,11 +5,18 @@ from decimal import Decimal
 
 from keito_mcp.answers import EntryAnswer, Status
 from keito_mcp.clock import latest_day
-from keito_mcp.journal import Earlier, WriteState
+from keito_mcp.journal import Claimed, Earlier
+from keito_mcp.journal.states import OPEN_WRITES
 from keito_mcp.timesheet import creates
 from keito_mcp.timesheet.ledger import Ledger
 from keito_mcp.timesheet.problem import NOTHING_SENT, Problem
+from keito_mcp.timesheet.waiting import Waiting, queued
 from keito_mcp.timesheet.work import Work, Worker, fingerprint
+
+_ADDED_NOTHING = (
+    "The same call was made before; this is its entry, and nothing was added. "
+    "To log it again, say in the notes what is different."
+)
 
 
 async def log(ledger: Ledger, worker: Worker, work: Work, *, hours: Decimal, spent_date: date | None) -> EntryAnswer:
@@ -23,9 +30,9 @@ async def log(ledger: Ledger, worker: Worker, work: Work, *, hours: Decimal, spe
         spent_date: The day the work started; without one, the day it started if it ended just now.
 
     Raises:
-        Problem: The date lies in the future, or whether the entry was written isn't known.
+        Problem: The date lies in the future.
         JournalError: Nothing was sent.
-        KeitoError: Keito refused or can't be reached.
+        KeitoError: Keito refused it.
     """
     now = ledger.clock.now()
     if spent_date is not None and spent_date > latest_day(now.wall):
@@ -41,20 +48,20 @@ async def log(ledger: Ledger, worker: Worker, work: Work, *, hours: Decimal, spe
         made = await creates.create(ledger, entry, body, call_id=worker.identity.call_id, fingerprint=same)
         if isinstance(made, Earlier):
             return await _again(ledger, made)
+        if isinstance(made, Waiting):
+            return queued(entry, made)
         return EntryAnswer.of(Status.LOGGED, made, known=entry)
 
 
 async def _again(ledger: Ledger, earlier: Earlier) -> EntryAnswer:
-    """What a call answers that was made before."""
+    """What a call answers that was made before; where its write waits, this is an occasion to deliver it."""
     answered = None
-    if earlier.write.state is not WriteState.DONE:
-        answered = await creates.resolve(ledger, earlier)
-        if answered is None:
-            return EntryAnswer.of(Status.LOGGED, await creates.send_again(ledger, earlier), known=earlier.entry)
-    return EntryAnswer.of(
-        Status.DUPLICATE,
-        answered,
-        known=earlier.entry,
-        message="The same call was made before; this is its entry, and nothing was added. "
-        "To log it again, say in the notes what is different.",
-    )
+    entry, write = earlier.entry, earlier.write
+    if write.state in OPEN_WRITES:
+        claimed = await ledger.journal.claim(write.account, ledger.clock.now(), write.write_id)
+        made = await creates.deliver(ledger, claimed, entry) if isinstance(claimed, Claimed) else None
+        if isinstance(made, Waiting) or (made is None and entry.entry_id is None):
+            waiting = made or Waiting(f"The same call was made before. {write.reason or ''}".strip())
+            return queued(entry, waiting)
+        answered = made
+    return EntryAnswer.of(Status.DUPLICATE, answered, known=entry, message=_ADDED_NOTHING)

@@ -3,9 +3,8 @@
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import date, datetime, timedelta
-from decimal import Decimal
-from typing import Any
 from weakref import WeakValueDictionary
 
 import anyio
@@ -16,11 +15,15 @@ from keito_mcp.journal import (
     EntryState,
     Journal,
     JournalError,
+    Owner,
     Settlement,
+    Sign,
+    Write,
     WriteKind,
     WriteState,
 )
 from keito_mcp.keito import KeitoError, KeitoV1, TimeEntry, TimeEntryFilter, Timeouts, Unreachable
+from keito_mcp.timesheet.matching import shows
 
 Day = Callable[[datetime], date]
 
@@ -35,21 +38,47 @@ class CannotTell(Exception):
     """Whether an entry is in Keito could not be found out; the text says why."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where a ledger is kept.
+
+    Attributes:
+        day: Tells the user's day of a moment.
+        account_is: The account in words, for people.
+        serves_one_user: Whether the end of this process is the end of the sessions that it serves.
+    """
+
+    day: Day
+    account_is: str = ""
+    serves_one_user: bool = True
+
+
 class Ledger:
     """One account's entries: in Keito by `api`, on this machine by `journal`."""
 
-    def __init__(self, api: KeitoV1, journal: Journal, clock: Clock, day: Day, timeouts: Timeouts) -> None:
-        """Put together what a write needs; `day` tells the user's day of a moment."""
+    def __init__(self, api: KeitoV1, journal: Journal, clock: Clock, place: Place, timeouts: Timeouts) -> None:
+        """Put together what a write needs."""
         self.api = api
         self.journal = journal
         self.clock = clock
-        self.day = day
+        self.day = place.day
+        self._place = place
         self._timeouts = timeouts
         self._locks: WeakValueDictionary[tuple[str, ...], anyio.Lock] = WeakValueDictionary()
 
     def one_at_a_time(self, *key: str) -> anyio.Lock:
         """The lock of an agent's timer, or of one call: two of them at once are done one after the other."""
         return self._locks.setdefault(key, anyio.Lock())
+
+    def sign(self, owner: Owner) -> Sign:
+        """A sign of life of an owner's session, to be recorded with what it does."""
+        return Sign(
+            account=owner.account,
+            session_id=owner.session_id,
+            at=self.clock.now(),
+            account_is=self._place.account_is,
+            process=self.journal.process if self._place.serves_one_user else None,
+        )
 
     @contextmanager
     def seeing_it_through(self) -> Iterator[float]:
@@ -66,22 +95,33 @@ class Ledger:
         Raises:
             CannotTell: Keito gave no answer in time, or there are too many entries to look through.
         """
+        found = await self._look(entry_key, spent_date, deadline, all_of_them=False)
+        return found[0] if found else None
+
+    async def find_all(self, entry_key: str, spent_date: date, deadline: float | None = None) -> list[TimeEntry]:
+        """All entries with this project's key: two, where it was sent twice and both arrived; raises `CannotTell`."""
+        return await self._look(entry_key, spent_date, deadline, all_of_them=True)
+
+    async def _look(
+        self, entry_key: str, spent_date: date, deadline: float | None, *, all_of_them: bool
+    ) -> list[TimeEntry]:
         wanted = TimeEntryFilter(
             source="agent", from_date=spent_date - ONE_DAY, to_date=spent_date + ONE_DAY, limit=PAGE_LIMIT
         )
+        found: list[TimeEntry] = []
         more = True
         with anyio.CancelScope(deadline=deadline or anyio.current_time() + self._timeouts.write):
             try:
                 async for page in self.api.pages(wanted, at_most=MOST_PAGES):
-                    for entry in page.data:
-                        if entry.fact("entry_key") == entry_key:
-                            return entry
+                    found += [entry for entry in page.data if entry.fact("entry_key") == entry_key]
+                    if found and not all_of_them:
+                        return found
                     more = page.following is not None
             except KeitoError as error:
                 raise CannotTell(str(error)) from error
         if more:
             raise CannotTell("it gave no answer in time, or shows too many entries on those days")
-        return None
+        return found
 
     async def get(self, entry_id: str, deadline: float | None = None) -> TimeEntry:
         """One entry, in time for a write to follow; raises `KeitoError`."""
@@ -99,29 +139,18 @@ class Ledger:
         changes: Mapping[str, object] | None = None,
     ) -> None:
         """Record what became of a write, and what its entry is now."""
-        settlement = self.settlement(write_id, outcome, reason, entry_key=entry_key, changes=changes)
-        await self.settle_all([settlement])
-
-    def settlement(
-        self,
-        write_id: int | None,
-        outcome: WriteState = WriteState.DONE,
-        reason: str | None = None,
-        *,
-        entry_key: str | None = None,
-        changes: Mapping[str, object] | None = None,
-    ) -> Settlement:
-        """What `settle_all` records of one write."""
-        return Settlement(
-            at=self.clock.now().wall,
-            write_id=write_id,
-            outcome=outcome,
-            reason=reason,
-            entry_key=entry_key,
-            changes=changes or {},
+        await self.settle_all(
+            Settlement(
+                at=self.clock.now(),
+                write_id=write_id,
+                outcome=outcome,
+                reason=reason,
+                entry_key=entry_key,
+                changes=changes or {},
+            )
         )
 
-    async def settle_all(self, settlements: list[Settlement]) -> None:
+    async def settle_all(self, *settlements: Settlement) -> None:
         """Record outcomes. What Keito did is done, so a journal that fails here doesn't fail the call."""
         try:
             await self.journal.settle(*settlements)
@@ -131,23 +160,37 @@ class Ledger:
     async def seen(
         self, known: Entry, state: EntryState, shown: TimeEntry | None = None, *, person: str | None = None
     ) -> None:
-        """Record what Keito shows of an entry that wasn't changed by a write whose answer came."""
-        open_writes = await self.journal.unsettled(known.owner.account, known.entry_key)
-        settled = [self.settlement(write.write_id, reason="seen in Keito") for write in open_writes]
+        """Record what Keito shows of an entry that this call didn't change.
+
+        Args:
+            known: The entry as this machine knows it.
+            state: What it is now.
+            shown: It as Keito shows it.
+            person: What a person did to it, where that was seen: what waits for it is not made any more.
+        """
+        at = self.clock.now()
+        refused = person or ("It is no longer in Keito." if state is EntryState.GONE else None)
+        settled = [
+            Settlement(
+                at=at,
+                write_id=write.write_id,
+                outcome=WriteState.REFUSED if refused else WriteState.DONE,
+                reason=refused or "seen in Keito",
+            )
+            for write in await self.journal.unsettled(known.owner.account, known.entry_key)
+            if write.kind is WriteKind.UPDATE and (refused or _was_made(write, shown))
+        ]
         changes = {"state": state, **(answered(shown) if shown else {})} | ({"person": person} if person else {})
-        await self.settle_all([*settled, self.settlement(None, entry_key=known.entry_key, changes=changes)])
+        await self.settle_all(*settled, Settlement(at=at, entry_key=known.entry_key, changes=changes))
 
-    async def unsettled_updates(self, known: Entry) -> list[dict[str, Any]]:
-        """The changes that were sent for an entry and whose outcome isn't known, oldest first."""
+    async def unsettled_updates(self, known: Entry) -> list[Write]:
+        """The changes of an entry whose outcome isn't known, oldest first."""
         writes = await self.journal.unsettled(known.owner.account, known.entry_key)
-        return [write.body for write in writes if write.kind is WriteKind.UPDATE]
+        return [write for write in writes if write.kind is WriteKind.UPDATE]
 
-    async def unsettled_stop(self, known: Entry) -> Decimal | None:
-        """The hours of the last stop that was sent and whose outcome isn't known: the work ended then."""
-        if known.state is not EntryState.STOPPING:
-            return None
-        stops = [body["hours"] for body in await self.unsettled_updates(known) if body.get("is_running") is False]
-        return Decimal(str(stops[-1])) if stops else None
+
+def _was_made(write: Write, shown: TimeEntry | None) -> bool:
+    return bool(write.sends) and shown is not None and shows(write.body, shown)
 
 
 def answered(shown: TimeEntry) -> dict[str, object]:

@@ -1,13 +1,12 @@
 """How an entry stands: what Keito shows of it, beside what this machine knows."""
 
-from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any
 
 from keito_mcp import hours as decimal_hours
 from keito_mcp.journal import Entry, EntryState
 from keito_mcp.keito import NotFound, TimeEntry
 from keito_mcp.timesheet.ledger import Ledger
+from keito_mcp.timesheet.matching import same_notes, shows
 from keito_mcp.timesheet.problem import Problem
 from keito_mcp.timesheet.work import Worker
 
@@ -36,6 +35,14 @@ async def changed_by_a_person(ledger: Ledger, known: Entry, shown: TimeEntry) ->
     return why
 
 
+async def changed_since(ledger: Ledger, known: Entry, shown: TimeEntry) -> str | None:
+    """What a person did to an entry that is to be deleted: an edit of a running timer counts too."""
+    why = await changed_by_a_person(ledger, known, shown)
+    if why is None and runs(known, shown):
+        return edited_by_a_person(known, shown)
+    return why
+
+
 def edited_by_a_person(known: Entry, shown: TimeEntry) -> str | None:
     """Which field of an entry a person edited, as a sentence; what isn't known here or not shown counts as unedited."""
     for name in ("project_id", "task_id", "spent_date", "is_billable"):
@@ -47,22 +54,9 @@ def edited_by_a_person(known: Entry, shown: TimeEntry) -> str | None:
     return None
 
 
-def same_notes(one: str | None, other: str | None) -> bool:
-    """Whether notes say the same: Keito may keep them without the white space around them."""
-    return " ".join((one or "").split()) == " ".join((other or "").split())
-
-
 async def made_by_us(ledger: Ledger, known: Entry, shown: TimeEntry) -> bool:
     """Whether an entry shows a change of ours that got no answer."""
-    return any(_shows(body, shown) for body in await ledger.unsettled_updates(known))
-
-
-def _shows(body: Mapping[str, Any], shown: TimeEntry) -> bool:
-    if "is_running" in body and shown.is_running is True:
-        return False
-    if "hours" in body and not decimal_hours.same(shown.hours, Decimal(str(body["hours"]))):
-        return False
-    return "notes" not in body or same_notes(shown.notes, body["notes"])
+    return any(write.sends and shows(write.body, shown) for write in await ledger.unsettled_updates(known))
 
 
 def _stopped_or_restarted(known: Entry, shown: TimeEntry) -> str | None:
@@ -87,7 +81,7 @@ async def read(ledger: Ledger, entry_id: str, known: Entry | None) -> TimeEntry:
     """An entry as Keito shows it.
 
     Raises:
-        Problem: It was deleted, or discarded with its session.
+        Problem: It was deleted, discarded with its session, or refused when it was to be made.
         KeitoError: Keito refuses to show it, or can't be reached.
     """
     if known is not None and known.state is EntryState.DISCARDED:
@@ -96,6 +90,8 @@ async def read(ledger: Ledger, entry_id: str, known: Entry | None) -> TimeEntry:
             "No time stands for it.",
             "If the work should count, log it with log_time.",
         )
+    if known is not None and known.state is EntryState.GONE:
+        raise deleted(entry_id)
     try:
         return await ledger.get(entry_id)
     except NotFound as error:
@@ -108,25 +104,38 @@ async def read(ledger: Ledger, entry_id: str, known: Entry | None) -> TimeEntry:
 def deleted(entry_id: str) -> Problem:
     """What is said of an entry that a person deleted."""
     return Problem(
-        f"Entry {entry_id} is no longer in Keito: it was deleted there.",
+        f"Entry {entry_id} is no longer in Keito: it was deleted or refused there.",
         "No time stands for it.",
         "If the work should count, log it with log_time.",
     )
 
 
-def refuse_what_is_not_ours(worker: Worker, known: Entry | None, shown: TimeEntry) -> None:
-    """An entry that an agent may change is an agent's, and of this agent or its session; raises `Problem`."""
-    if known is None and shown.source != "agent":
+def left_alone(handle: str, why: str) -> Problem:
+    """What is said of a change that a person's change stands against."""
+    return Problem(
+        f"Entry {handle}: {why}",
+        "It is left as it is.",
+        "If time is missing, log it as a new entry with log_time.",
+    )
+
+
+def refuse_what_is_not_ours(worker: Worker, known: Entry | None, shown: TimeEntry | None) -> None:
+    """An entry that an agent may change is an agent's, and of this agent or its session; raises `Problem`.
+
+    Either this machine knows it, or Keito has just shown it.
+    """
+    handle = known.handle if known else shown.id if shown else ""
+    if known is None and shown is not None and shown.source != "agent":
         raise Problem(
-            f"Entry {shown.id} was not made by an agent, so no tool changes it.",
+            f"Entry {handle} was not made by an agent, so no tool changes it.",
             "Nothing was changed in Keito.",
             "Leave it to the person who made it.",
         )
-    agent_id = known.owner.agent_id if known else shown.fact("agent_id")
-    session_id = known.owner.session_id if known else shown.fact("session_id")
+    agent_id = known.owner.agent_id if known else shown and shown.fact("agent_id")
+    session_id = known.owner.session_id if known else shown and shown.fact("session_id")
     if agent_id != worker.owner.agent_id and session_id != worker.owner.session_id:
         raise Problem(
-            f"Entry {shown.id} belongs to agent {agent_id or 'unknown'}, in another session.",
+            f"Entry {handle} belongs to agent {agent_id or 'unknown'}, in another session.",
             "Nothing was changed in Keito.",
             "Stop only timers of this agent or this session; list_entries shows them.",
         )

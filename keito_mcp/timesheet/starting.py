@@ -1,5 +1,6 @@
 """Starting a timer."""
 
+from dataclasses import dataclass
 from decimal import Decimal
 
 from keito_mcp import hours as decimal_hours
@@ -8,7 +9,9 @@ from keito_mcp.journal import Earlier, Entry, EntryState, JournalError
 from keito_mcp.keito import KeitoError, NotFound, PermissionDenied, TimeEntry, TimeEntryCreate
 from keito_mcp.timesheet import creates, standing, stopping
 from keito_mcp.timesheet.ledger import Ledger
+from keito_mcp.timesheet.matching import same_notes
 from keito_mcp.timesheet.problem import NOTHING_CHANGED, Problem
+from keito_mcp.timesheet.waiting import Waiting, is_away, queued, unreachable
 from keito_mcp.timesheet.work import Work, Worker
 
 
@@ -22,32 +25,47 @@ async def start(ledger: Ledger, worker: Worker, work: Work, *, replace_running: 
         replace_running: Whether a timer for other work may be stopped for this one.
 
     Raises:
-        Problem: Another timer of this agent runs, or it isn't known what became of one.
+        Problem: Another timer of this agent runs.
         JournalError: Nothing was sent.
-        KeitoError: Keito refused or can't be reached.
+        KeitoError: Keito refused it.
     """
     async with ledger.one_at_a_time(*worker.owner.key):
         entry, body = _timer(ledger, worker, work)
         made = await creates.create(ledger, entry, body)
         if not isinstance(made, Earlier):
             return _running(made, entry)
-        shown = await _still_running(ledger, made.entry, made)
-        if shown is None:
+        runs = await _still_running(ledger, made)
+        if runs is None:
             return await _start_now(ledger, worker, work)
-        # Where a stop got no answer the work ended then: what starts now is another entry's time.
-        ended = made.entry.state is EntryState.STOPPING
-        if _same_work(made.entry, work) and not ended:
-            return EntryAnswer.of(Status.ALREADY_RUNNING, shown, known=made.entry)
-        if not replace_running and not ended:
-            raise _another_runs(made.entry, shown)
-        stopped = await stopping.stop_running(ledger, worker.owner.account, shown, made.entry)
-        message = f"Timer {stopped.id} was stopped first, with {decimal_hours.text(stopped.hours)} h."
-        try:
-            started = await _start_now(ledger, worker, work)
-        except (Problem, KeitoError, JournalError) as error:
-            error.add_note(f"All that is about the new timer. {message}")
-            raise
-        return started.model_copy(update={"message": message})
+        if _same_work(runs.entry, work):
+            return EntryAnswer.of(Status.ALREADY_RUNNING, runs.shown, known=runs.entry, message=runs.unverified)
+        if not replace_running:
+            raise _another_runs(runs.entry)
+        return await _replace(ledger, worker, work, runs)
+
+
+@dataclass(frozen=True, slots=True)
+class _Runs:
+    """A timer that runs, as Keito shows it; or as this machine knows it, and why that couldn't be verified."""
+
+    entry: Entry
+    shown: TimeEntry | None = None
+    unverified: str | None = None
+
+
+async def _replace(ledger: Ledger, worker: Worker, work: Work, runs: _Runs) -> EntryAnswer:
+    """Stop a timer, and start one for other work."""
+    if runs.shown is None:
+        stopped = await stopping.end_here(ledger, worker, runs.entry, Waiting(runs.unverified or ""))
+    else:
+        stopped = await stopping.stop_running(ledger, worker, runs.shown, runs.entry)
+    message = f"Timer {stopped.id} was stopped first, with {decimal_hours.text(stopped.hours)} h."
+    try:
+        started = await _start_now(ledger, worker, work)
+    except (Problem, KeitoError, JournalError) as error:
+        error.add_note(f"All that is about the new timer. {message}")
+        raise
+    return started.saying(message)
 
 
 async def _start_now(ledger: Ledger, worker: Worker, work: Work) -> EntryAnswer:
@@ -55,11 +73,13 @@ async def _start_now(ledger: Ledger, worker: Worker, work: Work) -> EntryAnswer:
     entry, body = _timer(ledger, worker, work)
     made = await creates.create(ledger, entry, body)
     if isinstance(made, Earlier):
-        raise _another_runs(made.entry, None)
+        raise _another_runs(made.entry)
     return _running(made, entry)
 
 
-def _running(made: TimeEntry, entry: Entry) -> EntryAnswer:
+def _running(made: TimeEntry | Waiting, entry: Entry) -> EntryAnswer:
+    if isinstance(made, Waiting):
+        return queued(entry, made).saying("The timer runs on this machine; stop_timer stops it as usual.")
     if made.is_running is False:
         raise Problem(
             f"Keito made entry {made.id}, but doesn't run it.",
@@ -74,39 +94,44 @@ def _timer(ledger: Ledger, worker: Worker, work: Work) -> tuple[Entry, TimeEntry
     return creates.draft(worker, work, now, spent_date=ledger.day(now.wall), hours=None)
 
 
-async def _still_running(ledger: Ledger, entry: Entry, earlier: Earlier) -> TimeEntry | None:
-    """The open timer as Keito shows it now; None, and settled, where it no longer runs."""
-    if entry.entry_id is None:
-        shown = await creates.resolve(ledger, earlier)
-        if shown is None:
-            await creates.give_up(ledger, earlier)
-            return None
-    else:
-        try:
-            shown = await ledger.get(entry.entry_id)
-        except NotFound:
-            await ledger.seen(entry, EntryState.GONE)
-            return None
-        except PermissionDenied:
-            await ledger.seen(entry, EntryState.REFUSED)
-            return None
+async def _still_running(ledger: Ledger, earlier: Earlier) -> _Runs | None:
+    """The open timer; None, and settled, where it no longer runs."""
+    entry = earlier.entry
+    try:
+        shown = await (ledger.get(entry.entry_id) if entry.entry_id else stopping.arrive(ledger, entry))
+    except KeitoError as error:
+        if entry.entry_id is not None and is_away(error):
+            return _Runs(entry, unverified=f"{unreachable(error)} As far as this machine knows, it runs.")
+        await _no_longer_runs(ledger, entry, error)
+        return None
+    if isinstance(shown, Waiting):
+        return _Runs(entry, unverified=shown.text)
     if standing.runs(entry, shown) is False:
         person = await standing.changed_by_a_person(ledger, entry, shown)
         await ledger.seen(entry, EntryState.STOPPED, shown, person=person)
         return None
-    return shown
+    return _Runs(entry, shown)
+
+
+async def _no_longer_runs(ledger: Ledger, entry: Entry, error: KeitoError) -> None:
+    """Settle a timer that Keito refused to make, or doesn't show; raises any other error."""
+    if isinstance(error, NotFound):
+        await ledger.seen(entry, EntryState.GONE)
+    elif isinstance(error, PermissionDenied) and entry.entry_id is not None:
+        await ledger.seen(entry, EntryState.REFUSED)
+    elif entry.entry_id is not None:
+        raise error
 
 
 def _same_work(entry: Entry, work: Work) -> bool:
     same_place = (entry.project_id, entry.task_id) == (work.project_id, work.task_id)
-    return same_place and standing.same_notes(entry.notes, work.notes)
+    return same_place and same_notes(entry.notes, work.notes)
 
 
-def _another_runs(entry: Entry, running: TimeEntry | None) -> Problem:
-    entry_id = running.id if running else entry.entry_id or "that is being started"
+def _another_runs(entry: Entry) -> Problem:
     about = f": {entry.notes[:80]!r}" if entry.notes else ""
     return Problem(
-        f"Timer {entry_id} already runs for this agent, for other work (project {entry.project_id}{about}).",
+        f"Timer {entry.handle} already runs for this agent, for other work (project {entry.project_id}{about}).",
         NOTHING_CHANGED,
         "Call stop_timer first, or start_timer with replace_running=true to stop that one and start this.",
     )

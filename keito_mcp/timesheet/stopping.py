@@ -1,23 +1,18 @@
 """Stopping a timer, and correcting an entry that was finished."""
 
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from decimal import Decimal
 
-from keito_mcp import hours as decimal_hours
 from keito_mcp.answers import EntryAnswer, Status
-from keito_mcp.clock import Elapsed, Instant, elapsed
-from keito_mcp.journal import Earlier, Entry, EntryState
-from keito_mcp.keito import TimeEntry, TimeEntryFilter, TimeEntryUpdate
+from keito_mcp.journal import Amendment, Claimed, Entry, EntryState, WriteState
+from keito_mcp.keito import KeitoError, TimeEntry, TimeEntryFilter, TimeEntryUpdate
 from keito_mcp.timesheet import changes, creates, standing
+from keito_mcp.timesheet.counting import hours_of
 from keito_mcp.timesheet.ledger import MOST_PAGES, PAGE_LIMIT, Ledger
+from keito_mcp.timesheet.matching import same_notes
 from keito_mcp.timesheet.problem import NOTHING_CHANGED, Problem
-from keito_mcp.timesheet.work import Worker, parse_utc
-
-LONGEST_TIMER = timedelta(hours=8)
-"""The most that a running timer counts."""
-
-_CORRECT_IT = "correct them with stop_timer, this entry_id and hours"
+from keito_mcp.timesheet.waiting import Waiting, is_away, queued, unreachable
+from keito_mcp.timesheet.work import Worker
 
 
 async def stop(
@@ -28,35 +23,27 @@ async def stop(
     Args:
         ledger: Where it is recorded and sent.
         worker: Whose timer it is.
-        entry_id: Keito's id; without one, the timer that runs for this agent.
+        entry_id: Keito's id, or the key of an entry that waits; without one, the timer that runs for this agent.
         notes: Notes to put in place of those from the start.
         hours: Decimal hours to count in place of the elapsed time.
 
     Raises:
         Problem: There is nothing that may be stopped.
         JournalError: Nothing was sent.
-        KeitoError: Keito refused or can't be reached.
+        KeitoError: Keito refused it, or can't be asked about an entry that this machine doesn't know.
     """
-    account = worker.owner.account
     asked = _Asked(hours=hours, notes=notes)
     if entry_id is None:
         async with ledger.one_at_a_time(*worker.owner.key):
-            known = await ledger.journal.open_timer(worker.owner)
-            shown = await _own_timer(ledger, known) if known else await _running_in_keito(ledger, worker)
-            if shown is None:
-                return await _nothing_runs(ledger, worker)
-            known = known or await ledger.journal.find(account, shown.id)
-            return await _stop_or_correct(ledger, worker, shown, known, asked)
-    owner = worker.owner
-    if (known := await ledger.journal.find(account, entry_id)) is not None:
-        owner = known.owner
-    async with ledger.one_at_a_time(*owner.key):
-        known = await ledger.journal.find(account, entry_id)
-        if known and known.state is EntryState.STOPPED and asked.nothing:
-            return EntryAnswer.of(Status.ALREADY_STOPPED, known=known)
-        shown = await standing.read(ledger, entry_id, known)
-        standing.refuse_what_is_not_ours(worker, known, shown)
-        return await _stop_or_correct(ledger, worker, shown, known, asked)
+            return await _stop_own(ledger, worker, asked)
+    known = await ledger.journal.find(worker.owner.account, entry_id)
+    async with ledger.one_at_a_time(*(known.owner if known else worker.owner).key):
+        known = await ledger.journal.find(worker.owner.account, entry_id)
+        if known is not None:
+            return await _stop_known(ledger, worker, known, asked)
+        shown = await standing.read(ledger, entry_id, None)
+        standing.refuse_what_is_not_ours(worker, None, shown)
+        return await _stop_or_correct(ledger, worker, shown, None, asked)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,14 +58,78 @@ class _Asked:
         """Whether the call asks for nothing but a stop."""
         return self.hours is None and self.notes is None
 
+    @property
+    def fields(self) -> dict[str, object]:
+        """What it asks for, by Keito's names."""
+        given = {"hours": self.hours, "notes": self.notes}
+        return {name: value for name, value in given.items() if value is not None}
+
     def differing(self, shown: TimeEntry) -> dict[str, object]:
         """What of it an entry doesn't have yet."""
-        differing: dict[str, object] = {}
-        if self.hours is not None and self.hours != shown.hours:
-            differing["hours"] = self.hours
-        if self.notes is not None and not standing.same_notes(self.notes, shown.notes):
-            differing["notes"] = self.notes
-        return differing
+        return {
+            name: value
+            for name, value in self.fields.items()
+            if not (value == shown.hours if name == "hours" else same_notes(str(value), shown.notes))
+        }
+
+
+async def _stop_own(ledger: Ledger, worker: Worker, asked: _Asked) -> EntryAnswer:
+    """Stop the timer that runs for this agent, wherever it was started."""
+    known = await ledger.journal.open_timer(worker.owner)
+    if known is not None:
+        return await _stop_known(ledger, worker, known, asked)
+    shown = await _running_in_keito(ledger, worker)
+    if shown is None:
+        return await _nothing_runs(ledger, worker)
+    known = await ledger.journal.find(worker.owner.account, shown.id)
+    return await _stop_or_correct(ledger, worker, shown, known, asked)
+
+
+async def _stop_known(ledger: Ledger, worker: Worker, known: Entry, asked: _Asked) -> EntryAnswer:
+    """Stop or correct an entry of this machine, in Keito, or here as long as that is away."""
+    standing.refuse_what_is_not_ours(worker, known, None)
+    if asked.nothing and known.state in {EntryState.STOPPED, EntryState.STOPPING}:
+        return await _ended(ledger, known)
+    shown: TimeEntry | Waiting
+    if known.entry_id is not None or not known.is_wanted:
+        try:
+            shown = await standing.read(ledger, known.handle, known)
+        except KeitoError as error:
+            if not is_away(error):
+                raise
+            shown = Waiting(unreachable(error))
+    else:
+        shown = await arrive(ledger, known)
+    if isinstance(shown, Waiting):
+        return await end_here(ledger, worker, known, shown, asked)
+    known = await ledger.journal.find(worker.owner.account, shown.id) or known
+    return await _stop_or_correct(ledger, worker, shown, known, asked)
+
+
+async def arrive(ledger: Ledger, entry: Entry) -> TimeEntry | Waiting:
+    """An entry that wasn't known to be in Keito, after its create was looked up or sent, where that could be done now.
+
+    What certainly never left isn't sent here: a change may be folded into it first.
+
+    Raises:
+        KeitoError: Keito refused its create; the entry is gone.
+    """
+    write = await ledger.journal.create_of(entry)
+    if write.state is not WriteState.QUEUED:
+        claimed = await ledger.journal.claim(write.account, ledger.clock.now(), write.write_id)
+        if isinstance(claimed, Claimed):
+            made = await creates.deliver(ledger, claimed, entry)
+            return made or Waiting("It is no longer wanted.")
+    return Waiting(write.reason or "Its start is still on its way to Keito.")
+
+
+async def _ended(ledger: Ledger, known: Entry) -> EntryAnswer:
+    """An entry that was stopped before: finished in Keito, or waiting to be told to it."""
+    waiting = await ledger.journal.unsettled(known.owner.account, known.entry_key)
+    left = [write for write in waiting if write.state is not WriteState.CONFIRMING]
+    if not left:
+        return EntryAnswer.of(Status.ALREADY_STOPPED, known=known)
+    return queued(known, Waiting(left[0].reason or "It was stopped before."), left[-1].body)
 
 
 async def _stop_or_correct(
@@ -112,16 +163,15 @@ async def _stop(ledger: Ledger, worker: Worker, shown: TimeEntry, known: Entry |
         )
     edited = standing.edited_by_a_person(known, shown) if known else None
     notes = None if edited else asked.notes
-    answer = await stop_running(ledger, worker.owner.account, shown, known, notes=notes, hours=asked.hours)
+    answer = await stop_running(ledger, worker, shown, known, notes=notes, hours=asked.hours)
     if not edited or asked.notes is None:
         return answer
-    said = f"{edited} So the notes were left as they are."
-    return answer.model_copy(update={"message": f"{answer.message} {said}" if answer.message else said})
+    return answer.saying(f"{edited} So the notes were left as they are.")
 
 
 async def stop_running(
     ledger: Ledger,
-    account: str,
+    worker: Worker,
     shown: TimeEntry,
     known: Entry | None,
     *,
@@ -131,60 +181,55 @@ async def stop_running(
     """Stop a timer that Keito has just shown to run; raises as `stop` does."""
     message = None
     if hours is None:
-        hours, message = await _hours(ledger, shown, known)
+        hours, message = await hours_of(ledger, shown, known)
     given = {"hours": hours, "is_running": False} | ({} if notes is None else {"notes": notes})
-    answer = await changes.update(ledger, account, shown, known, TimeEntryUpdate.model_validate(given))
+    change = TimeEntryUpdate.model_validate(given)
+    answer = await changes.update(ledger, worker, shown, known, change)
+    if isinstance(answer, Waiting):
+        return _waits(shown, known, answer, change, worker).saying(message or "")
     return EntryAnswer.of(Status.STOPPED, answer, known=known, message=message)
 
 
-async def _hours(ledger: Ledger, shown: TimeEntry, known: Entry | None) -> tuple[Decimal, str | None]:
-    """The hours since a timer's start, and what the agent must know about them."""
-    if known and (unsettled := await ledger.unsettled_stop(known)) is not None:
-        return unsettled, "These are the hours up to the first call that stopped it, which Keito didn't answer."
-    took = _elapsed(shown, known, ledger.clock.now())
-    if took is None:
-        raise Problem(
-            f"When timer {shown.id} started isn't known here.",
-            NOTHING_CHANGED,
-            "Call stop_timer with its entry_id and hours.",
-        )
-    if took.duration > LONGEST_TIMER:
-        most, ran = decimal_hours.of_duration(LONGEST_TIMER), decimal_hours.of_duration(took.duration)
-        return most, (
-            f"It ran for {decimal_hours.text(ran)} h; a timer counts {decimal_hours.text(most)} h at most. "
-            f"If all of it was work, {_CORRECT_IT}."
-        )
-    moved = f"The machine slept or its clock was changed meanwhile. If the hours are wrong, {_CORRECT_IT}."
-    return decimal_hours.of_duration(took.duration), moved if took.clock_moved else None
+async def end_here(
+    ledger: Ledger, worker: Worker, known: Entry, waiting: Waiting, asked: _Asked | None = None
+) -> EntryAnswer:
+    """Stop or correct an entry of this machine without asking Keito, which is told as soon as that can be done.
+
+    Raises:
+        Problem: Nothing was asked for.
+        JournalError: It couldn't be recorded.
+        KeitoError: Keito could be told, and refused it.
+    """
+    fields = asked.fields if asked else {}
+    message = None
+    if known.is_timer and known.state is not EntryState.STOPPED:
+        if "hours" not in fields:
+            fields["hours"], message = await hours_of(ledger, None, known)
+        fields["is_running"] = False
+    if not fields:
+        raise Problem(waiting.why, NOTHING_CHANGED, "Call again when Keito can be reached.")
+    change = TimeEntryUpdate.model_validate(fields)
+    amendment = Amendment(entry_key=known.entry_key, body=change.body(), leave_now=known.entry_id is None)
+    write = await ledger.journal.amend(amendment, ledger.clock.now(), sign=ledger.sign(worker.owner))
+    made: TimeEntry | Waiting = waiting
+    if write is not None and write.state is WriteState.SENT:
+        with ledger.seeing_it_through() as deadline:
+            made = await creates.send(ledger, write, known, deadline)
+    if isinstance(made, Waiting):
+        return queued(known, made, change.body()).saying(message or "")
+    status = Status.STOPPED if known.is_timer else Status.UPDATED
+    return EntryAnswer.of(status, made, known=known, message=message)
 
 
-def _elapsed(shown: TimeEntry, known: Entry | None, now: Instant) -> Elapsed | None:
-    if known is not None and known.started is not None:
-        return elapsed(known.started, now)
-    started = parse_utc(shown.fact("started_at")) or shown.created_at
-    if started is None or started.tzinfo is None:
-        return None
-    # Another machine's start: its monotonic clock says nothing here.
-    return elapsed(Instant(started, 0.0, boot_id="elsewhere"), now)
-
-
-async def _own_timer(ledger: Ledger, known: Entry) -> TimeEntry:
-    """This agent's open timer, as Keito shows it."""
-    if known.entry_id is not None:
-        return await standing.read(ledger, known.entry_id, known)
-    unsettled = await ledger.journal.unsettled(known.owner.account, known.entry_key)
-    if not unsettled:
-        raise Problem("Another server was just starting this timer.", NOTHING_CHANGED, "Call stop_timer again now.")
-    earlier = Earlier(known, unsettled[0])
-    found = await creates.resolve(ledger, earlier)
-    if found is None:
-        await creates.give_up(ledger, earlier)
-        raise Problem(
-            "The timer never reached Keito: its start got no answer, and nothing arrived since.",
-            "No entry exists for it.",
-            "Log the work with log_time.",
-        )
-    return found
+def _waits(
+    shown: TimeEntry, known: Entry | None, waiting: Waiting, change: TimeEntryUpdate, worker: Worker
+) -> EntryAnswer:
+    if known is not None:
+        return queued(known, waiting, change.body())
+    asked = {name: getattr(change, name) for name in ("hours", "notes") if getattr(change, name) is not None}
+    shown = shown.model_copy(update=asked)
+    answer = EntryAnswer.of(Status.QUEUED, shown, message=waiting.text)
+    return answer.model_copy(update={"session_id": answer.session_id or worker.owner.session_id})
 
 
 async def _running_in_keito(ledger: Ledger, worker: Worker) -> TimeEntry | None:
@@ -201,6 +246,7 @@ async def _running_in_keito(ledger: Ledger, worker: Worker) -> TimeEntry | None:
         and entry.fact("session_id") == owner.session_id
         and entry.fact("agent_id") == owner.agent_id
         and (entry.fact("subagent_id") or "") == owner.subagent_id
+        and not await _ends_here(ledger, owner.account, entry)
     ]
     if len(running) > 1:
         raise Problem(
@@ -211,6 +257,13 @@ async def _running_in_keito(ledger: Ledger, worker: Worker) -> TimeEntry | None:
     return running[0] if running else None
 
 
+async def _ends_here(ledger: Ledger, account: str, shown: TimeEntry) -> bool:
+    """Whether an entry was stopped or discarded on this machine already, and Keito has only not been told yet."""
+    known = await ledger.journal.find(account, shown.id)
+    known = known or await ledger.journal.find(account, shown.fact("entry_key") or "")
+    return known is not None and known.state in {EntryState.STOPPING, EntryState.DISCARDED, EntryState.GONE}
+
+
 async def _nothing_runs(ledger: Ledger, worker: Worker) -> EntryAnswer:
     last = await ledger.journal.last_stopped(worker.owner)
     if last is None:
@@ -219,10 +272,9 @@ async def _nothing_runs(ledger: Ledger, worker: Worker) -> EntryAnswer:
             NOTHING_CHANGED,
             "Log finished work with log_time; call start_timer before the next work.",
         )
-    return EntryAnswer.of(
-        Status.ALREADY_STOPPED,
-        known=last,
-        message="This is the last one stopped. To correct it, call stop_timer with its entry_id.",
+    answer = await _ended(ledger, last)
+    return answer.saying(
+        last.closed or "", "This is the last one stopped. To correct it, call stop_timer with its entry_id."
     )
 
 
@@ -241,7 +293,10 @@ async def _correct(ledger: Ledger, worker: Worker, shown: TimeEntry, known: Entr
         return EntryAnswer.of(status, shown, known=known)
     if known is None or known.owner.session_id != worker.owner.session_id:
         return _left_alone(known, shown, "It was finished outside of this session.")
-    answer = await changes.update(ledger, worker.owner.account, shown, known, TimeEntryUpdate.model_validate(differing))
+    change = TimeEntryUpdate.model_validate(differing)
+    answer = await changes.update(ledger, worker, shown, known, change)
+    if isinstance(answer, Waiting):
+        return queued(known, answer, change.body())
     return EntryAnswer.of(Status.UPDATED if status is Status.ALREADY_STOPPED else status, answer, known=known)
 
 

@@ -1,0 +1,143 @@
+"""Changing what isn't in Keito yet: folded into the write that waits, or put behind what must go first."""
+
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+from keito_mcp.clock import Instant, elapsed
+from keito_mcp.journal import entries, queue
+from keito_mcp.journal.columns import insert, moment, of_write
+from keito_mcp.journal.rows import Entry, Write
+from keito_mcp.journal.states import EntryState, WriteKind, WriteState, way
+
+_ENDS = (EntryState.CREATING, EntryState.RUNNING, EntryState.REFUSED)
+"""The states in which a stop ends the work."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Amendment:
+    """A change of an entry that this machine made.
+
+    Attributes:
+        body: The changed fields; `is_running` false ends its timer.
+        leave_now: Whether it may be sent at once, if nothing must go before it.
+        closed: Why a timer is stopped without its agent.
+        only_while_open: Whether nothing is to be done where the timer was stopped meanwhile.
+    """
+
+    entry_key: str
+    body: Mapping[str, Any]
+    leave_now: bool
+    closed: str | None = None
+    only_while_open: bool = False
+
+
+def amend(connection: sqlite3.Connection, amendment: Amendment, process: str, now: Instant) -> Write | None:
+    """Record a change that is about to be made.
+
+    Returns:
+        The write that carries it: `sent` and leased by this process where it is to leave now, else `queued`, which
+        its agent is to be told; None where nothing was to be done.
+    """
+    entry = entries.by_key(connection, amendment.entry_key)
+    if amendment.only_while_open and entry.state not in {EntryState.CREATING, EntryState.RUNNING}:
+        return None
+    before = [
+        write
+        for write in queue.open_writes(connection, entry.owner.account, entry.entry_key)
+        if write.state is not WriteState.CONFIRMING
+    ]
+    carrier = before[-1] if before and _carries(before[-1]) else None
+    leaves = amendment.leave_now and (not before or (before == [carrier] and not _rests(before[0], now)))
+    if carrier is None:
+        write = _added(connection, entry, amendment, process, now, leaves=leaves)
+    else:
+        write = _folded(connection, carrier, amendment, process, now, leaves=leaves)
+    _end(connection, entry, amendment, now, never_sent=write.kind is WriteKind.CREATE)
+    return write
+
+
+def _carries(write: Write) -> bool:
+    """Whether a write that waits can take in a change: it never left, and nobody is about to send it."""
+    return write.state is WriteState.QUEUED and not write.lease and write.kind is not WriteKind.DELETE
+
+
+def _rests(write: Write, now: Instant) -> bool:
+    return elapsed(write.rested or write.sent, now).duration.total_seconds() < write.rest
+
+
+def _added(
+    connection: sqlite3.Connection, entry: Entry, amendment: Amendment, process: str, now: Instant, *, leaves: bool
+) -> Write:
+    write = Write(
+        account=entry.owner.account,
+        kind=WriteKind.UPDATE,
+        entry_key=entry.entry_key,
+        entry_id=entry.entry_id,
+        body=dict(amendment.body),
+        sent=now,
+        state=WriteState.SENT if leaves else WriteState.QUEUED,
+        sends=int(leaves),
+        lease=process if leaves else None,
+        promised=not leaves,
+    )
+    return replace(write, write_id=insert(connection, "writes", of_write(write)))
+
+
+def _folded(
+    connection: sqlite3.Connection, carrier: Write, amendment: Amendment, process: str, now: Instant, *, leaves: bool
+) -> Write:
+    body = {**carrier.body, **amendment.body}
+    if carrier.kind is WriteKind.CREATE and body.get("is_running") is False:
+        del body["is_running"]
+    state = WriteState.SENT if leaves else WriteState.QUEUED
+    way(carrier.state, state)
+    at = moment(now)
+    write = replace(
+        carrier,
+        body=body,
+        state=state,
+        sends=int(leaves),
+        lease=process if leaves else None,
+        sent=now if leaves else carrier.sent,
+        rested=now if leaves else carrier.rested,
+        promised=carrier.promised or not leaves,
+    )
+    connection.execute(
+        "UPDATE writes SET body = ?, state = ?, sends = ?, lease = ?, promised = ? WHERE write_id = ?",
+        (write.json_body(), state.value, write.sends, write.lease, write.promised, write.write_id),
+    )
+    if leaves:
+        connection.execute(
+            """
+            UPDATE writes
+            SET sent_at = ?, sent_monotonic = ?, sent_boot = ?, rested_at = ?, rested_monotonic = ?, rested_boot = ?
+            WHERE write_id = ?
+            """,
+            (*at, *at, write.write_id),
+        )
+    return write
+
+
+def _end(connection: sqlite3.Connection, entry: Entry, amendment: Amendment, now: Instant, *, never_sent: bool) -> None:
+    """What the entry is now: ended, where its timer is stopped; as it will be sent, where it never was."""
+    changes: dict[str, object] = {"closed": amendment.closed} if amendment.closed else {}
+    if amendment.body.get("is_running") is False and entry.state in _ENDS:
+        changes["state"] = EntryState.STOPPING
+    if never_sent:
+        changes |= _as_sent(amendment.body)
+    if changes:
+        entries.change(connection, entry.entry_key, now.wall, changes)
+
+
+def _as_sent(body: Mapping[str, Any]) -> dict[str, object]:
+    """What the journal keeps of an entry that will be made as changed."""
+    kept = {name: body[name] for name in ("notes", "task_id", "is_billable") if name in body}
+    if "hours" in body:
+        kept["hours"] = Decimal(str(body["hours"]))
+    if "spent_date" in body:
+        kept["spent_date"] = date.fromisoformat(body["spent_date"])
+    return kept

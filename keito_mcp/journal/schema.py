@@ -1,0 +1,160 @@
+"""The journal's tables, and the way from each version of them to the next."""
+
+import sqlite3
+
+_FIRST = """
+CREATE TABLE entries (
+    entry_key TEXT PRIMARY KEY,
+    account TEXT NOT NULL,
+    session_id TEXT NOT NULL,
+    agent_id TEXT NOT NULL,
+    subagent_id TEXT NOT NULL,
+    session_is_certain INTEGER NOT NULL,
+    process TEXT NOT NULL,
+    entry_id TEXT,
+    state TEXT NOT NULL
+        CHECK (state IN ('creating', 'running', 'stopping', 'stopped', 'refused', 'gone', 'discarded')),
+    project_id TEXT NOT NULL,
+    task_id TEXT,
+    notes TEXT,
+    is_billable INTEGER,
+    spent_date TEXT NOT NULL,
+    hours TEXT NOT NULL,
+    hours_answered INTEGER NOT NULL,
+    person TEXT,
+    started_wall TEXT,
+    started_monotonic REAL,
+    started_boot TEXT,
+    changed_at TEXT NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX one_open_timer ON entries (account, session_id, agent_id, subagent_id)
+    WHERE started_wall IS NOT NULL AND state IN ('creating', 'running', 'stopping');
+CREATE INDEX entries_by_id ON entries (account, entry_id);
+CREATE INDEX entries_by_session ON entries (account, session_id);
+
+CREATE TABLE writes (
+    write_id INTEGER PRIMARY KEY,
+    account TEXT NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('create', 'update', 'delete')),
+    entry_key TEXT REFERENCES entries,
+    entry_id TEXT,
+    idempotency_key TEXT,
+    body TEXT NOT NULL,
+    fingerprint TEXT,
+    call_id TEXT,
+    state TEXT NOT NULL CHECK (state IN ('sent', 'done', 'refused', 'unknown')),
+    reason TEXT,
+    sent_at TEXT NOT NULL,
+    sent_monotonic REAL NOT NULL,
+    sent_boot TEXT NOT NULL,
+    settled_at TEXT
+) STRICT;
+CREATE INDEX writes_by_entry ON writes (entry_key);
+CREATE INDEX writes_by_fingerprint ON writes (account, fingerprint, sent_at);
+CREATE INDEX writes_by_call ON writes (account, call_id);
+CREATE INDEX writes_unsettled ON writes (account) WHERE state IN ('sent', 'unknown');
+"""
+
+_QUEUE = """
+-- A stop that waits ends the timer here, so `stopping` is no longer in the way of the next one.
+DROP INDEX one_open_timer;
+CREATE UNIQUE INDEX one_open_timer ON entries (account, session_id, agent_id, subagent_id)
+    WHERE started_wall IS NOT NULL AND state IN ('creating', 'running');
+CREATE INDEX open_timers ON entries (account) WHERE started_wall IS NOT NULL AND state IN ('creating', 'running');
+ALTER TABLE entries ADD COLUMN closed TEXT;
+
+CREATE TABLE queue (
+    write_id INTEGER PRIMARY KEY,
+    account TEXT NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('create', 'update', 'delete')),
+    entry_key TEXT REFERENCES entries,
+    entry_id TEXT,
+    idempotency_key TEXT,
+    body TEXT NOT NULL,
+    fingerprint TEXT,
+    call_id TEXT,
+    state TEXT NOT NULL
+        CHECK (state IN ('queued', 'sent', 'unknown', 'confirming', 'done', 'refused', 'dropped', 'undone')),
+    reason TEXT,
+    asked_at TEXT NOT NULL,
+    sent_at TEXT NOT NULL,
+    sent_monotonic REAL NOT NULL,
+    sent_boot TEXT NOT NULL,
+    sends INTEGER NOT NULL,
+    looks INTEGER NOT NULL,
+    attempts INTEGER NOT NULL,
+    lease TEXT,
+    rested_at TEXT NOT NULL,
+    rested_monotonic REAL NOT NULL,
+    rested_boot TEXT NOT NULL,
+    rest REAL NOT NULL,
+    promised INTEGER NOT NULL,
+    settled_at TEXT
+) STRICT;
+INSERT INTO queue
+    SELECT write_id, account, kind, entry_key, entry_id, idempotency_key, body, fingerprint, call_id,
+           CASE state WHEN 'sent' THEN 'unknown' ELSE state END, reason, sent_at,
+           sent_at, sent_monotonic, sent_boot, 1, 0, 0, NULL, sent_at, sent_monotonic, sent_boot, 0.0, 0, settled_at
+    FROM writes;
+DROP TABLE writes;
+ALTER TABLE queue RENAME TO writes;
+CREATE INDEX writes_by_entry ON writes (entry_key);
+CREATE INDEX writes_by_fingerprint ON writes (account, fingerprint, asked_at);
+CREATE INDEX writes_by_call ON writes (account, call_id);
+CREATE INDEX writes_unsettled ON writes (account) WHERE state IN ('queued', 'sent', 'unknown', 'confirming');
+CREATE INDEX writes_promised ON writes (account) WHERE promised = 1;
+
+CREATE TABLE accounts (
+    account TEXT PRIMARY KEY,
+    described TEXT NOT NULL,
+    recent TEXT NOT NULL DEFAULT '[]'
+) STRICT;
+
+CREATE TABLE sessions (
+    account TEXT NOT NULL,
+    session_id TEXT NOT NULL,
+    process TEXT,
+    seen_at TEXT NOT NULL,
+    seen_monotonic REAL NOT NULL,
+    seen_boot TEXT NOT NULL,
+    PRIMARY KEY (account, session_id)
+) STRICT;
+"""
+
+_STEPS = (_FIRST, _QUEUE)
+"""What leads from each version to the next; the first makes an empty file one of version 1."""
+
+SCHEMA_VERSION = len(_STEPS)
+
+
+class NewerSchema(Exception):
+    """The file was written by a newer program."""
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Bring a file to this version, in one transaction; several processes may try at once.
+
+    Raises:
+        NewerSchema: The file is of a later version, and was left as it is.
+    """
+    if _version(connection) == SCHEMA_VERSION:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        version = _version(connection)
+        if version > SCHEMA_VERSION:
+            raise NewerSchema  # noqa: TRY301 -- rolled back below like any other failure
+        for step in _STEPS[version:]:
+            for statement in step.split(";\n"):
+                connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        connection.execute("COMMIT")
+    except BaseException:
+        # A full disk may have rolled it back already.
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])

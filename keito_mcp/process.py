@@ -1,0 +1,102 @@
+"""Which process it is: how a machine's programs tell one another's work from that of one that is gone."""
+
+import os
+import socket
+import sys
+from dataclasses import astuple, dataclass
+from functools import cache
+from pathlib import Path
+from typing import Self
+
+from keito_mcp.clock import boot_id
+
+_PROCESSES = Path("/proc")
+_UNKNOWN = "-"
+_AFTER_THE_NAME = 2
+_STATE, _START = 3, 22
+"""Fields of `/proc/PID/stat`, counted from 1; the name, field 2, may hold spaces and parentheses."""
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One process, told from every other one, also from a later one with the same id."""
+
+    host: str
+    boot_id: str
+    pid_namespace: str
+    pid: int
+    started: str
+
+    def __str__(self) -> str:
+        return " ".join(str(part) for part in astuple(self))
+
+    @classmethod
+    def read(cls, text: str) -> Self | None:
+        """The process that `str` wrote; None for another text."""
+        try:
+            host, boot, namespace, pid, started = text.split(" ")
+            return cls(host, boot, namespace, int(pid), started)
+        except ValueError:
+            return None
+
+
+@cache
+def this_process() -> Process:
+    """The process that asks."""
+    pid = os.getpid()
+    return Process(
+        host="".join(socket.gethostname().split()) or _UNKNOWN,
+        boot_id=boot_id() or _UNKNOWN,
+        pid_namespace=_pid_namespace(),
+        pid=pid,
+        started=_started(pid) or _UNKNOWN,
+    )
+
+
+def is_gone(text: str, here: Process | None = None) -> bool:
+    """Whether a process has certainly ended; False also where that can't be seen from here.
+
+    Another host's processes can't be seen, nor those of another container, nor, without `/proc`, that a later
+    process has the same id.
+    """
+    here = here or this_process()
+    process = Process.read(text)
+    if process is None or (process.host, process.pid_namespace) != (here.host, here.pid_namespace):
+        return False
+    if process.boot_id != here.boot_id:
+        return True
+    if _PROCESSES.is_dir():
+        return _started(process.pid) != process.started
+    return not _exists(process.pid)
+
+
+def _pid_namespace() -> str:
+    try:
+        return str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return _UNKNOWN
+
+
+def _started(pid: int) -> str | None:
+    """When a process started, in ticks since the boot; None for one that ended, also if nobody reaped it yet."""
+    try:
+        stat = (_PROCESSES / str(pid) / "stat").read_text("ascii", "replace")
+    except OSError:
+        return None
+    fields = stat.rpartition(")")[2].split()
+    if len(fields) <= _START - _AFTER_THE_NAME - 1 or fields[_STATE - _AFTER_THE_NAME - 1] in "ZX":
+        return None
+    return fields[_START - _AFTER_THE_NAME - 1]
+
+
+def _exists(pid: int) -> bool:
+    # On Windows signal 0 would end the process.
+    if sys.platform == "win32":
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True

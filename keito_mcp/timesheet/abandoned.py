@@ -1,0 +1,57 @@
+"""Timers that outlived their agents: each is stopped at its session's last sign of life."""
+
+from keito_mcp import hours as decimal_hours
+from keito_mcp.clock import elapsed
+from keito_mcp.journal import Abandoned, Amendment
+from keito_mcp.timesheet.ledger import Ledger
+from keito_mcp.timesheet.work import utc_text
+from keito_mcp.waits import LONGEST_TIMER, SILENCE
+
+
+async def close(ledger: Ledger, account: str, session_id: str | None) -> list[str]:
+    """Stop the account's timers whose sessions are over; Keito is told later, like of any stop that waits.
+
+    Args:
+        ledger: Where they are kept.
+        account: Whose they are.
+        session_id: The session that asks: it lives.
+
+    Returns:
+        A sentence for each timer that was stopped.
+
+    Raises:
+        JournalError: The journal can't be used.
+    """
+    closed: list[str] = []
+    for timer in await ledger.journal.others_timers(account, session_id):
+        if _is_over(ledger, timer):
+            said = await _close(ledger, timer)
+            closed += [said] if said else []
+    return closed
+
+
+def _is_over(ledger: Ledger, timer: Abandoned) -> bool:
+    if ledger.journal.has_ended(timer.process):
+        return True
+    return elapsed(timer.seen, ledger.clock.now()).duration >= SILENCE
+
+
+async def _close(ledger: Ledger, timer: Abandoned) -> str | None:
+    entry = timer.entry
+    took = elapsed(entry.started, timer.seen) if entry.started else None
+    duration = min(took.duration, LONGEST_TIMER) if took else LONGEST_TIMER
+    hours = decimal_hours.of_duration(duration)
+    about = f" ({entry.notes[:80]!r})" if entry.notes else ""
+    said = (
+        f"Timer {entry.handle}{about} of session {entry.owner.session_id} was left running by an agent that is gone; "
+        f"it was stopped at its last sign of life, {utc_text(timer.seen.wall)}, with {decimal_hours.text(hours)} h."
+    )
+    amendment = Amendment(
+        entry_key=entry.entry_key,
+        body={"hours": float(hours), "is_running": False},
+        leave_now=False,
+        closed=said,
+        only_while_open=True,
+    )
+    write = await ledger.journal.close_timer(timer, amendment, ledger.clock.now())
+    return said if write is not None else None
