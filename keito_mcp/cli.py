@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING
 from keito_mcp.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from keito_mcp.keito import Timeouts
     from keito_mcp.runtime import Runtime
+
+    Commands = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 -- argparse gives its type no other name
 
 DONE, FAILED = 0, 1
 DEFAULT_PORT = 8787
@@ -32,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     chosen = _parser().parse_args(argv)
     _log_to_stderr()
-    command = {"serve": _serve, "demo": _demo, "sandbox": _sandbox, "doctor": _doctor}.get(chosen.command, _stdio)
+    command = _COMMANDS.get(chosen.command, _stdio)
     try:
         return command(chosen)
     except KeyboardInterrupt:
@@ -85,7 +87,25 @@ def _parser() -> argparse.ArgumentParser:
 
     doctor = commands.add_parser("doctor", parents=[shared], help="what would be sent, and is Keito reachable")
     doctor.add_argument("--json", action="store_true", help="for programs")
+    _add_journal_commands(commands, shared)
     return parser
+
+
+def _add_journal_commands(commands: Commands, shared: argparse.ArgumentParser) -> None:
+    """The commands with which a person looks after the journal."""
+    sessions = commands.add_parser(
+        "sessions", parents=[shared], help="agents' sessions on this machine, what waits for them and what went wrong"
+    )
+    sync = commands.add_parser("sync", parents=[shared], help="bring what waits to Keito now")
+    sync.add_argument("--adopt", action="store_true", help="first take over what waits for other accounts")
+    sync.add_argument("--yes", action="store_true", help="with --adopt: don't ask")
+    discard = commands.add_parser("discard", parents=[shared], help="delete the entries of a session")
+    discard.add_argument("--reason", help="why, for the journal")
+    restore = commands.add_parser("restore", parents=[shared], help="make the entries of a discarded session again")
+    for command in (discard, restore):
+        command.add_argument("session", metavar="SESSION", help="its id, as `keito-mcp sessions` shows it")
+    for command in (sessions, sync, discard, restore):
+        command.add_argument("--json", action="store_true", help="for programs")
 
 
 def _port(text: str) -> int:
@@ -183,6 +203,71 @@ def _doctor(chosen: argparse.Namespace) -> int:
     report = anyio.run(examine, _runtime(chosen, serves_one_user=True, timeouts=PATIENCE))
     _say(report.json() if chosen.json else report.text())
     return DONE if report.healthy else FAILED
+
+
+def _sessions(chosen: argparse.Namespace) -> int:
+    from keito_mcp.commands.sessions import sessions
+
+    async def look(runtime: Runtime) -> bool:
+        await sessions(runtime, as_json=chosen.json)
+        return True
+
+    return _with_journal(chosen, look)
+
+
+def _sync(chosen: argparse.Namespace) -> int:
+    from keito_mcp.commands.sync import sync
+
+    return _with_journal(chosen, lambda runtime: sync(runtime, as_json=chosen.json, adopt=chosen.adopt, yes=chosen.yes))
+
+
+def _discard(chosen: argparse.Namespace) -> int:
+    from keito_mcp.commands.undo import discard
+
+    return _with_journal(
+        chosen, lambda runtime: discard(runtime, chosen.session, reason=chosen.reason, as_json=chosen.json)
+    )
+
+
+def _restore(chosen: argparse.Namespace) -> int:
+    from keito_mcp.commands.undo import restore
+
+    return _with_journal(chosen, lambda runtime: restore(runtime, chosen.session, as_json=chosen.json))
+
+
+def _with_journal(chosen: argparse.Namespace, command: Callable[[Runtime], Awaitable[bool]]) -> int:
+    """Run a command that says whether it did all that was asked; what keeps it from that is said on stderr."""
+    import anyio
+
+    from keito_mcp.config import SettingsError
+    from keito_mcp.explain import explain
+    from keito_mcp.journal import JournalError
+    from keito_mcp.keito import KeitoError
+    from keito_mcp.timesheet import Problem
+
+    async def run() -> int:
+        runtime = _runtime(chosen, serves_one_user=True)
+        try:
+            return DONE if await command(runtime) else FAILED
+        except (SettingsError, JournalError, KeitoError, Problem) as error:
+            _say_aside(explain(error, {}, None) or str(error))
+            return FAILED
+        finally:
+            await runtime.aclose()
+
+    return anyio.run(run)
+
+
+_COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "serve": _serve,
+    "demo": _demo,
+    "sandbox": _sandbox,
+    "doctor": _doctor,
+    "sessions": _sessions,
+    "sync": _sync,
+    "discard": _discard,
+    "restore": _restore,
+}
 
 
 def _runtime(chosen: argparse.Namespace, *, serves_one_user: bool, timeouts: Timeouts | None = None) -> Runtime:

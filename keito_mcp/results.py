@@ -45,13 +45,18 @@ def entries(answer: ListAnswer) -> CallToolResult:
 
 def discarded(answer: DiscardAnswer) -> CallToolResult:
     """What was deleted, and what was kept and why."""
+    return _result(answer, text_of(answer))
+
+
+def text_of(answer: DiscardAnswer) -> str:
+    """The same as text."""
     count = len(answer.discarded)
     entries_ = f"{count} {'entry' if count == 1 else 'entries'} ({decimal_hours.text(answer.hours)} h)"
     head = f"Discarded {entries_} of session {answer.session_id}"
     lines = [f"{head}: {', '.join(answer.discarded)}" if count else f"{head}."]
     lines += [f"To be deleted as soon as Keito can be reached: {', '.join(answer.queued)}"] if answer.queued else []
     lines += [f"Kept {kept.id}: {kept.reason}" for kept in answer.kept]
-    return _result(answer, "\n".join(lines + ([answer.message] if answer.message else [])))
+    return "\n".join(lines + ([answer.message] if answer.message else []))
 
 
 def _line(row: EntryAnswer | EntryRow) -> str:

@@ -27,6 +27,12 @@ class SessionOverview:
     refused: list[Write] = field(default_factory=list)
 
     @property
+    def running(self) -> list[Entry]:
+        """The timers that run."""
+        open_states = {EntryState.CREATING, EntryState.RUNNING}
+        return [entry for entry in self.entries if entry.is_timer and entry.state in open_states]
+
+    @property
     def hours(self) -> Decimal:
         """The decimal hours of what wasn't thrown away, as they will stand once all is delivered."""
         return sum((self._hours_of(entry) for entry in self.entries if entry.is_wanted), Decimal(0))
@@ -68,12 +74,3 @@ def _noteworthy(connection: sqlite3.Connection, account: str) -> list[Write]:
     )
     refused = [columns.write(row) for row in rows]
     return [*queue.open_writes(connection, account, None), *refused]
-
-
-def running(overview: SessionOverview) -> list[Entry]:
-    """The timers that run in a session."""
-    return [
-        entry
-        for entry in overview.entries
-        if entry.is_timer and entry.state in {EntryState.CREATING, EntryState.RUNNING}
-    ]

@@ -1,14 +1,14 @@
 """The domain: start, stop, log, list and discard, for one agent in one session."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from decimal import Decimal
 from typing import Any
 
 from keito_mcp.answers import DiscardAnswer, EntryAnswer, ListAnswer, Status
-from keito_mcp.journal import Owner
+from keito_mcp.journal import Entry, Owner
 from keito_mcp.keito import TimeEntryFilter
-from keito_mcp.timesheet import discarding, finished, listing, starting, stopping
+from keito_mcp.timesheet import discarding, finished, listing, restoring, starting, stopping
 from keito_mcp.timesheet.background import Background, Beat
 from keito_mcp.timesheet.delivery import Courier, Delivered, Rest, wait_for_turn
 from keito_mcp.timesheet.ledger import Ledger, Place
@@ -119,9 +119,20 @@ class Timesheet:
                 "Have the client send ai.keito/session_id in the _meta of each call, or delete the entries in Keito.",
             )
         async with attended(self._ledger, worker.owner) as news:
-            answer = await discarding.discard(self._ledger, worker, session, reason, progress)
+            answer = await discarding.discard(self._ledger, worker.owner, session, reason, progress)
         self._wake_up(reached=not answer.queued)
         return answer.saying(*news)
+
+    async def discard_as_person(
+        self, account: str, session_id: str, *, reason: str | None, progress: Progress
+    ) -> DiscardAnswer:
+        """Delete the entries of any session, whichever agents it had; a person asks for it."""
+        owner = Owner(account, session_id, "", "", session_is_certain=True, process=self._ledger.journal.process)
+        return await discarding.discard(self._ledger, owner, session_id, reason, progress)
+
+    async def restore(self, account: str, session_id: str) -> Sequence[Entry]:
+        """Queue the entries of a session that were discarded, so that they are made again, once."""
+        return await restoring.restore(self._ledger, account, session_id)
 
     async def _live(self, owner: Owner) -> None:
         """Record the sign of life of a session in which a timer runs; writes carry theirs with them."""

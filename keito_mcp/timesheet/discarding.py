@@ -13,7 +13,6 @@ from keito_mcp.timesheet import creates, deletes, standing
 from keito_mcp.timesheet.ledger import MOST_PAGES, ONE_DAY, PAGE_LIMIT, Ledger
 from keito_mcp.timesheet.listing import Progress
 from keito_mcp.timesheet.waiting import is_away, unreachable
-from keito_mcp.timesheet.work import Worker
 
 DAYS_LOOKED_BACK = timedelta(days=30)
 DAYS_OF_ANOTHER_SESSION = timedelta(days=7)
@@ -27,14 +26,12 @@ _ANOTHER_SESSION = "Of a session that isn't this one, only this agent's entries 
 _TOO_MANY = f"Only the newest {MOST_PAGES * PAGE_LIMIT} agent entries of those days were looked through; call again."
 
 
-async def discard(
-    ledger: Ledger, worker: Worker, session: str, reason: str | None, progress: Progress
-) -> DiscardAnswer:
+async def discard(ledger: Ledger, owner: Owner, session: str, reason: str | None, progress: Progress) -> DiscardAnswer:
     """Delete a session's entries, finished or running, apart from what a person changed.
 
     Args:
         ledger: Where it is recorded and sent.
-        worker: Who asks.
+        owner: Who asks.
         session: The session's id.
         reason: Why, for the journal.
         progress: Told of each page and entry.
@@ -43,8 +40,8 @@ async def discard(
         JournalError: Nothing was deleted.
         KeitoError: Keito can't be asked which entries there are; nothing was deleted.
     """
-    async with ledger.one_at_a_time(*worker.owner.key):
-        scope = await _scope(ledger, worker, session)
+    async with ledger.one_at_a_time(*owner.key):
+        scope = await _scope(ledger, owner, session)
         try:
             found, all_seen = await _find(ledger, scope, progress)
         except KeitoError as error:
@@ -60,7 +57,7 @@ async def discard(
                 kept.append(Kept(id=entry.id, reason=why))
             else:
                 wanted.append(entry)
-        outcomes = await deletes.delete(ledger, (worker.owner.account, session), wanted, scope.known, reason, progress)
+        outcomes = await deletes.delete(ledger, (owner.account, session), wanted, scope.known, reason, progress)
         thrown = await ledger.journal.throw_away(scope.missing, reason, ledger.clock.now()) if scope.missing else []
     kept += [Kept(id=outcome.entry.id, reason=outcome.kept) for outcome in outcomes if outcome.kept]
     gone = [outcome.entry for outcome in outcomes if outcome.is_gone]
@@ -145,8 +142,7 @@ class _Scope:
         )
 
 
-async def _scope(ledger: Ledger, worker: Worker, session: str) -> _Scope:
-    owner = worker.owner
+async def _scope(ledger: Ledger, owner: Owner, session: str) -> _Scope:
     now = ledger.clock.now().wall
     is_current = session == owner.session_id
     mine = [

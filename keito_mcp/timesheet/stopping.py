@@ -78,7 +78,13 @@ async def _stop_own(ledger: Ledger, worker: Worker, asked: _Asked) -> EntryAnswe
     known = await ledger.journal.open_timer(worker.owner)
     if known is not None:
         return await _stop_known(ledger, worker, known, asked)
-    shown = await _running_in_keito(ledger, worker)
+    try:
+        shown = await _running_in_keito(ledger, worker)
+    except KeitoError as error:
+        # What was stopped here before is known without Keito.
+        if not is_away(error) or await ledger.journal.last_stopped(worker.owner) is None:
+            raise
+        shown = None
     if shown is None:
         return await _nothing_runs(ledger, worker)
     known = await ledger.journal.find(worker.owner.account, shown.id)

@@ -1,0 +1,1 @@
+"""What a person does with the journal from a terminal: look, deliver now, discard, undo."""

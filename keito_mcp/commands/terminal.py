@@ -1,0 +1,71 @@
+"""What the commands say, and how they show that they are at work."""
+
+import sys
+from datetime import datetime
+
+from keito_mcp.journal import Write
+
+
+def say(text: str) -> None:
+    """Say a result, on stdout."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def say_aside(text: str) -> None:
+    """Say something that isn't the result, on stderr."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+class Progress:
+    """One line on a terminal that is written over; nothing where nobody watches."""
+
+    def __init__(self) -> None:
+        self._watched = sys.stderr.isatty()
+        self._length = 0
+
+    def show(self, text: str) -> None:
+        """Put this in place of what stands there."""
+        if self._watched:
+            sys.stderr.write(f"\r{text.ljust(self._length)}")
+            sys.stderr.flush()
+            self._length = len(text)
+
+    def end(self) -> None:
+        """Clear the line."""
+        if self._watched and self._length:
+            sys.stderr.write(f"\r{' ' * self._length}\r")
+            sys.stderr.flush()
+
+
+def table(rows: list[list[str]]) -> str:
+    """Rows under each other in columns; the first row is the heading."""
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )
+
+
+def local(moment: datetime) -> str:
+    """A moment by the clock on the wall."""
+    return moment.astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def of_write(write: Write) -> dict[str, object]:
+    """A write that waits or was refused, for programs."""
+    return {
+        "kind": write.kind,
+        "entry": write.entry_id or write.entry_key,
+        "state": write.state,
+        "since": write.sent.wall.isoformat(timespec="seconds"),
+        "sent": write.sends,
+        "why": write.reason,
+    }
+
+
+def line(write: Write) -> str:
+    """The same for people."""
+    sent = {0: "never sent", 1: "sent once"}.get(write.sends, f"sent {write.sends} times")
+    why = f": {write.reason}" if write.reason else ""
+    return f"{write.kind} of {write.entry_id or write.entry_key}, {sent}, since {local(write.sent.wall)}{why}"

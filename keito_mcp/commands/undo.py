@@ -1,0 +1,59 @@
+"""`keito-mcp discard SESSION` and `keito-mcp restore SESSION`: throw a session away, and take that back."""
+
+import json
+
+from keito_mcp import results
+from keito_mcp.commands.sync import deliver
+from keito_mcp.commands.terminal import Progress, say
+from keito_mcp.runtime import Runtime
+
+
+async def discard(runtime: Runtime, session_id: str, *, reason: str | None, as_json: bool) -> bool:
+    """Delete the entries of a session, apart from what a person changed.
+
+    Returns:
+        Whether all of it is gone.
+
+    Raises:
+        SettingsError: A setting can't be used.
+        JournalError: The journal can't be used.
+        KeitoError: Keito can't be asked which entries there are.
+    """
+    shown = Progress()
+
+    async def progress(_done: int, _of: int, text: str) -> None:
+        shown.show(text)
+
+    account = runtime.settings.account
+    answer = await runtime.timesheet.discard_as_person(account, session_id, reason=reason, progress=progress)
+    shown.end()
+    say(answer.model_dump_json(indent=1, exclude_none=True) if as_json else results.text_of(answer))
+    return not answer.kept and not answer.queued
+
+
+async def restore(runtime: Runtime, session_id: str, *, as_json: bool) -> bool:
+    """Make the entries of a discarded session again, once.
+
+    Returns:
+        Whether all of them are in Keito again.
+
+    Raises:
+        SettingsError: A setting can't be used.
+        JournalError: The journal can't be used.
+    """
+    restored = await runtime.timesheet.restore(runtime.settings.account, session_id)
+    report = await deliver(runtime) if restored else None
+    keys = {entry.entry_key for entry in restored}
+    waiting = [write for write in report.waiting if write.entry_key in keys] if report else []
+    refused = [one for one in report.refused if one.write.entry_key in keys] if report else []
+    made = len(restored) - len(waiting) - len(refused)
+    if as_json:
+        counted = {"restored": made, "waiting": len(waiting), "refused": len(refused)}
+        say(json.dumps({"session_id": session_id, **counted}, indent=1))
+    elif not restored:
+        say(f"Nothing of session {session_id} is to be restored: it wasn't discarded here, or was restored before.")
+    else:
+        say(f"Restored {made} of {len(restored)} entries of session {session_id}.")
+        if report is not None and not report.all_is_done:
+            say(report.text())
+    return bool(restored) and made == len(restored)
