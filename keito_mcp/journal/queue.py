@@ -166,11 +166,11 @@ def _overtake(connection: sqlite3.Connection, write: Write, settlement: Settleme
 
 
 def drop(connection: sqlite3.Connection, write: Write, settlement: Settlement, reason: str) -> None:
-    """Drop the other writes that wait for the same entry."""
+    """Drop the other writes for the same entry, also those of a process that can't settle them any more."""
     connection.execute(
         """
         UPDATE writes SET state = 'dropped', reason = :reason, promised = 0, lease = NULL, settled_at = :at
-        WHERE account = :account AND write_id != :write_id AND state IN ('queued', 'unknown')
+        WHERE account = :account AND write_id != :write_id AND state IN ('queued', 'sent', 'unknown')
           AND (entry_key = :entry_key OR entry_id = :entry_id)
         """,
         {

@@ -74,6 +74,11 @@ class Entry:
         return self.entry_id or self.entry_key
 
     @property
+    def hours_before(self) -> Decimal | None:
+        """The hours of a finished entry as Keito last answered them; None where it didn't, or counts by itself."""
+        return self.hours if self.hours_answered and self.state is EntryState.STOPPED else None
+
+    @property
     def is_wanted(self) -> bool:
         """Whether it should be in Keito, for all that was asked for."""
         return self.state not in {EntryState.GONE, EntryState.DISCARDED}

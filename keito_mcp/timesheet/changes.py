@@ -101,7 +101,7 @@ async def deliver(ledger: Ledger, claimed: Claimed) -> TimeEntry | Waiting | Non
             else:
                 await ledger.seen(known, EntryState.STOPPED, shown, person=why)
             raise standing.left_alone(entry_id, why)
-        if write.sends and shows(write.body, shown):
+        if write.sends and shows(write.body, shown, known.hours_before if known else None):
             await _made(ledger, write, known, shown, said_hours=True)
             return shown
         remaining = LATE_ARRIVAL - elapsed(write.sent, ledger.clock.now()).duration

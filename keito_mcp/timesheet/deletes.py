@@ -175,7 +175,9 @@ async def deliver(ledger: Ledger, claimed: Claimed) -> Waiting | None:
         try:
             shown = await ledger.get(entry_id)
         except NotFound:
-            await ledger.settle(write.write_id)
+            # What a person deleted first isn't ours to restore.
+            outcome = WriteState.DONE if write.sends else WriteState.DROPPED
+            await ledger.settle(write.write_id, outcome, "It was gone already.")
             return None
         except KeitoError as error:
             return await _unreadable(ledger, claimed, error)

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from keito_mcp.answers import DiscardAnswer, Kept
 from keito_mcp.clock import latest_day
-from keito_mcp.journal import Entry, EntryState, Owner, Thrown
+from keito_mcp.journal import Entry, EntryState, Owner, Thrown, WriteKind
 from keito_mcp.keito import InvalidRequest, KeitoError, NotFound, PermissionDenied, TimeEntry, TimeEntryFilter
 from keito_mcp.timesheet import creates, deletes, standing
 from keito_mcp.timesheet.ledger import MOST_PAGES, ONE_DAY, PAGE_LIMIT, Ledger
@@ -61,7 +61,7 @@ async def discard(ledger: Ledger, owner: Owner, session: str, reason: str | None
         thrown = await ledger.journal.throw_away(scope.missing, reason, ledger.clock.now()) if scope.missing else []
     kept += [Kept(id=outcome.entry.id, reason=outcome.kept) for outcome in outcomes if outcome.kept]
     gone = [outcome.entry for outcome in outcomes if outcome.is_gone]
-    later = [outcome.entry.id for outcome in outcomes if outcome.waits] + _later(thrown)
+    later = scope.later + [outcome.entry.id for outcome in outcomes if outcome.waits] + _later(thrown)
     return DiscardAnswer(
         session_id=session,
         discarded=[entry.id for entry in gone] + scope.gone + _dropped(thrown),
@@ -106,18 +106,21 @@ class _Scope:
         known: This machine's entries of the session, by Keito's id.
         keys: Those that aren't known to be in Keito, by their key.
         missing: Of those, the ones that Keito doesn't show.
+        later: The ids of those that were discarded before, and are to be deleted already.
         left: Entries of the session that are left out, and why.
         gone: Ids that turned out to be deleted already.
         notes: What the answer must say of the limits.
         first, last: The days to look through.
     """
 
+    account: str
     session_id: str
     agent_id: str | None
     only_known: bool
     known: dict[str, Entry]
     keys: dict[str, Entry]
     missing: list[Entry]
+    later: list[str]
     first: date
     last: date
     left: list[tuple[Entry, str]]
@@ -158,12 +161,14 @@ async def _scope(ledger: Ledger, owner: Owner, session: str) -> _Scope:
     days = [entry.spent_date for entry in mine] if is_current else []
     notes = [_UNCERTAIN_SESSION] if is_current and not owner.session_is_certain else []
     return _Scope(
+        account=owner.account,
         session_id=session,
         agent_id=None if is_current else owner.agent_id,
         only_known=is_current and not owner.session_is_certain,
         known={entry.entry_id: entry for entry in mine if entry.entry_id},
         keys={entry.entry_key: entry for entry in mine if not entry.entry_id},
         missing=[],
+        later=[],
         first=min(days) - ONE_DAY if days else earliest,
         last=max(days) + ONE_DAY if days else latest_day(now),
         left=[(entry, "It is older than 7 days; delete it in Keito if it should go.") for entry in too_old],
@@ -183,6 +188,7 @@ async def _find(ledger: Ledger, scope: _Scope, progress: Progress) -> tuple[list
         pages, more = pages + 1, page.following is not None
         found |= {entry.id: entry for entry in page.data if scope.holds(entry)}
         await progress(pages, MOST_PAGES, f"{len(found)} entries of the session found")
+    await _leave_to_the_queue(ledger, scope, found)
     for entry_id in scope.known.keys() - found.keys():
         # A person may have moved it to another day, or deleted it.
         try:
@@ -194,6 +200,18 @@ async def _find(ledger: Ledger, scope: _Scope, progress: Progress) -> tuple[list
             scope.left.append((scope.known[entry_id], f"{error}."))
     await _match_keys(ledger, scope, found)
     return list(found.values()), not more
+
+
+async def _leave_to_the_queue(ledger: Ledger, scope: _Scope, found: dict[str, TimeEntry]) -> None:
+    """Leave out what was discarded before and is to be deleted already: only its own write knows what it was then."""
+    for entry_id in found.keys() - scope.known.keys():
+        known = await ledger.journal.find(scope.account, entry_id)
+        if known is None or known.state is not EntryState.DISCARDED:
+            continue
+        waiting = await ledger.journal.unsettled(scope.account, known.entry_key)
+        if any(write.kind is WriteKind.DELETE for write in waiting):
+            del found[entry_id]
+            scope.later.append(entry_id)
 
 
 async def _match_keys(ledger: Ledger, scope: _Scope, found: Mapping[str, TimeEntry]) -> None:

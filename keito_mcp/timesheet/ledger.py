@@ -178,7 +178,7 @@ class Ledger:
                 reason=refused or "seen in Keito",
             )
             for write in await self.journal.unsettled(known.owner.account, known.entry_key)
-            if write.kind is WriteKind.UPDATE and (refused or _was_made(write, shown))
+            if write.kind is WriteKind.UPDATE and (refused or _was_made(write, known, shown))
         ]
         changes = {"state": state, **(answered(shown) if shown else {})} | ({"person": person} if person else {})
         await self.settle_all(*settled, Settlement(at=at, entry_key=known.entry_key, changes=changes))
@@ -189,8 +189,8 @@ class Ledger:
         return [write for write in writes if write.kind is WriteKind.UPDATE]
 
 
-def _was_made(write: Write, shown: TimeEntry | None) -> bool:
-    return bool(write.sends) and shown is not None and shows(write.body, shown)
+def _was_made(write: Write, known: Entry, shown: TimeEntry | None) -> bool:
+    return bool(write.sends) and shown is not None and shows(write.body, shown, known.hours_before)
 
 
 def answered(shown: TimeEntry) -> dict[str, object]:

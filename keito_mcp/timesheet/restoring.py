@@ -4,9 +4,12 @@ import uuid
 from decimal import Decimal
 from typing import Any
 
+from keito_mcp import hours as decimal_hours
+from keito_mcp.clock import elapsed
 from keito_mcp.journal import Entry, EntryState, Owner, Write, WriteKind, WriteState
 from keito_mcp.keito import TimeEntry, TimeEntryCreate
 from keito_mcp.timesheet.ledger import Ledger
+from keito_mcp.waits import LONGEST_TIMER
 
 _CREATED = ("project_id", "task_id", "spent_date", "notes", "is_billable", "metadata")
 
@@ -23,7 +26,8 @@ async def restore(ledger: Ledger, account: str, session_id: str) -> list[Entry]:
     restored: list[Entry] = []
     for deleted in await ledger.journal.restorable(account, session_id):
         shown = TimeEntry.model_validate(deleted.body["entry"])
-        entry = _entry(ledger, deleted, shown)
+        known = await ledger.journal.find(account, deleted.entry_key) if deleted.entry_key else None
+        entry = _entry(ledger, deleted, shown, _hours(deleted, shown, known))
         create = Write(
             account=account,
             kind=WriteKind.CREATE,
@@ -40,7 +44,17 @@ async def restore(ledger: Ledger, account: str, session_id: str) -> list[Entry]:
     return restored
 
 
-def _entry(ledger: Ledger, deleted: Write, shown: TimeEntry) -> Entry:
+def _hours(deleted: Write, shown: TimeEntry, known: Entry | None) -> Decimal:
+    """The hours that stood when it was deleted; those of a running timer as far as a timer counts."""
+    hours = shown.hours or Decimal(0)
+    if not shown.is_running:
+        return hours
+    if known is not None and known.started is not None:
+        hours = decimal_hours.of_duration(elapsed(known.started, deleted.sent).duration)
+    return min(hours, decimal_hours.of_duration(LONGEST_TIMER))
+
+
+def _entry(ledger: Ledger, deleted: Write, shown: TimeEntry, hours: Decimal) -> Entry:
     now = ledger.clock.now()
     owner = Owner(
         account=deleted.account,
@@ -59,7 +73,7 @@ def _entry(ledger: Ledger, deleted: Write, shown: TimeEntry) -> Entry:
         notes=shown.notes,
         is_billable=shown.is_billable,
         spent_date=shown.spent_date or ledger.day(now.wall),
-        hours=shown.hours or Decimal(0),
+        hours=hours,
         started=None,
         changed_at=now.wall,
     )

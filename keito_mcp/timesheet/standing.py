@@ -56,7 +56,9 @@ def edited_by_a_person(known: Entry, shown: TimeEntry) -> str | None:
 
 async def made_by_us(ledger: Ledger, known: Entry, shown: TimeEntry) -> bool:
     """Whether an entry shows a change of ours that got no answer."""
-    return any(write.sends and shows(write.body, shown) for write in await ledger.unsettled_updates(known))
+    return any(
+        write.sends and shows(write.body, shown, known.hours_before) for write in await ledger.unsettled_updates(known)
+    )
 
 
 def _stopped_or_restarted(known: Entry, shown: TimeEntry) -> str | None:

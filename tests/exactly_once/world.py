@@ -1,0 +1,260 @@
+"""A small world for the model: an embedded Keito, servers that come and go over one journal, and a person."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+
+from keito_mcp.answers import DiscardAnswer, EntryAnswer
+from keito_mcp.config import Settings
+from keito_mcp.identity import Call, identify
+from keito_mcp.journal import Journal
+from keito_mcp.keito import Timeouts
+from keito_mcp.runtime import Runtime
+from keito_mcp.sandbox import Fault, Faults, RecordedRequest, Store, serve
+from keito_mcp.sandbox.gate import LateWork
+from keito_mcp.timesheet import Delivered, Worker
+from tests.kit import KEY, PERSONS_KEY, PROJECT, FakeClock, Keito
+
+NO_RATE = 10**9
+IMPATIENT = Timeouts(attempt=0.3, read=0.5, write=0.8, retry_after=0.0, backoff=0.001)
+LATEST_CHANGE = timedelta(seconds=115)
+"""A change or a delete that got no answer arrives within this, as the design supposes."""
+
+LATEST_CREATE = timedelta(seconds=280)
+"""A create may arrive even after it was sent again, but before it is looked for once more."""
+
+
+class Killed(BaseException):  # noqa: N818 -- no error: nothing that catches errors may catch it
+    """The server is gone: it does nothing more, not even what stands in a `finally`."""
+
+
+class MortalJournal(Journal):
+    """A journal whose process can die after any of its commits."""
+
+    commits_left: int | None = None
+    dead = False
+
+    def _use(self, work: Callable[[Any], Any]) -> Any:
+        if self.dead:
+            raise Killed
+        return super()._use(work)
+
+    def counted(self, _: str) -> None:
+        if self.commits_left is None:
+            return
+        self.commits_left -= 1
+        if self.commits_left <= 0:
+            self.dead = True
+            raise Killed
+
+
+@dataclass
+class Server:
+    """One server process: a session of one agent."""
+
+    number: int
+    session: str
+    runtime: Runtime
+    journal: MortalJournal
+
+    @property
+    def worker(self) -> Worker:
+        operator = {"agent_id": "tester", "session_id": self.session}
+        identity = identify(
+            Call(
+                meta={},
+                client_name="claude-code",
+                client_version="2",
+                transport_session=None,
+                process_session=self.session,
+                operator=operator,
+            )
+        )
+        return Worker(identity=identity, owner=self.runtime.owner(identity))
+
+
+@dataclass
+class Late:
+    """Work that Keito does after everyone stopped waiting for it."""
+
+    method: str
+    monotonic: float
+    work: Callable[[], Awaitable[Any]]
+
+
+@dataclass
+class World:
+    """Everything there is."""
+
+    keito: Keito
+    folder: Path
+    clock: FakeClock
+    late: list[Late] = field(default_factory=list)
+    dead: set[str] = field(default_factory=set)
+    servers: list[Server] = field(default_factory=list)
+    started: int = 0
+
+    def new_server(self, session: str | None = None) -> Server:
+        self.started += 1
+        process = f"host boot ns {self.started} 0"
+        settings = Settings(
+            api_key=KEY,  # type: ignore[arg-type]  # pydantic makes it secret
+            api_url=self.keito.url,
+            project_id=PROJECT,
+            timezone="UTC",
+            state_dir=self.folder,
+        )
+        runtime = Runtime(load=lambda: settings, clock=self.clock, timeouts=IMPATIENT)
+        journal = MortalJournal(self.folder, process=process, is_gone=self.dead.__contains__)
+        journal._on_commit = journal.counted  # noqa: SLF001 -- a journal that counts its own commits
+        runtime.__dict__["journal"] = journal
+        return Server(self.started, session or f"session-{self.started}", runtime, journal)
+
+    def bury(self, server: Server) -> None:
+        """A server is gone, and everybody can see it."""
+        server.journal.dead = True
+        self.dead.add(server.journal.process)
+
+    async def arrive(self, *methods: str, before: timedelta | None = None, passing: timedelta = timedelta()) -> None:
+        """What was late arrives: of these methods; of those that would be later than `before` after `passing`."""
+        now = self.clock.monotonic + passing.total_seconds()
+        due = [
+            late
+            for late in self.late
+            if late.method in methods and (before is None or now - late.monotonic >= before.total_seconds())
+        ]
+        for late in due:
+            self.late.remove(late)
+            await late.work()
+
+    async def pass_time(self, seconds: float) -> None:
+        passing = timedelta(seconds=seconds)
+        await self.arrive("PATCH", "DELETE", before=LATEST_CHANGE, passing=passing)
+        await self.arrive("POST", before=LATEST_CREATE, passing=passing)
+        self.clock.pass_time(passing)
+
+    @contextmanager
+    def disturbed(self, *faults: dict[str, Any]) -> Iterator[None]:
+        """Faults that are over afterwards."""
+        for fault in faults:
+            self.keito.faults.add(Fault(**fault))
+        try:
+            yield
+        finally:
+            self.keito.faults.clear()
+
+    async def person(self, method: str, entry_id: str, **body: Any) -> int:
+        """A person does something in Keito's own pages; what was on its way there has arrived before."""
+        await self.arrive("PATCH", "DELETE")
+        async with httpx.AsyncClient(base_url=self.keito.url) as pages:
+            answer = await pages.request(
+                method,
+                f"/v1/time-entries/{entry_id}",
+                json=body or None,
+                headers={"Authorization": f"Bearer {PERSONS_KEY}"},
+            )
+        return answer.status_code
+
+    async def log(self, server: Server, hours: Decimal, op: int) -> EntryAnswer:
+        return await server.runtime.timesheet.log(
+            server.worker,
+            hours=hours,
+            project_id=None,
+            task_id=None,
+            notes=f"log {op}",
+            is_billable=None,
+            metadata={"op": str(op)},
+        )
+
+    async def start(self, server: Server, op: int, *, replace_running: bool) -> EntryAnswer:
+        return await server.runtime.timesheet.start(
+            server.worker,
+            replace_running=replace_running,
+            project_id=None,
+            task_id=None,
+            notes=f"timer {op}",
+            is_billable=None,
+            metadata={"op": str(op)},
+        )
+
+    async def discard(self, server: Server) -> DiscardAnswer:
+        async def silent(_: int, __: int, ___: str) -> None:
+            pass
+
+        return await server.runtime.timesheet.discard(server.worker, reason="it failed", progress=silent)
+
+    async def deliver(self, server: Server) -> list[Delivered]:
+        told: list[Delivered] = []
+        await server.runtime.courier(NO_RATE).run(told.append)
+        return told
+
+    async def run_dry(self, server: Server) -> None:
+        """Deliver until nothing waits any more; the clock passes as it must."""
+        self.keito.faults.clear()
+        account = server.runtime.settings.account
+        for _ in range(200):
+            await self.arrive("POST", "PATCH", "DELETE")
+            rest = await server.runtime.courier(NO_RATE).run(lambda _: None)
+            if not await server.runtime.journal.unsettled(account):
+                return
+            await self.pass_time((rest.seconds or 0) + 1)
+        left = await server.runtime.journal.unsettled(account)
+        raise AssertionError(f"still waiting: {left}")
+
+    def standing(self) -> dict[str, list[dict[str, Any]]]:
+        """What stands in Keito, by the operation that made it."""
+        found: dict[str, list[dict[str, Any]]] = {}
+        for entry in self.keito.entries():
+            found.setdefault(str((entry["metadata"] or {}).get("op")), []).append(entry)
+        return found
+
+
+@asynccontextmanager
+async def world(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
+    """A new world, in which what is late arrives when the model says so."""
+    clock, store = FakeClock(), Store(folder / "keito.sqlite3")
+    faults, requests = Faults(), list[RecordedRequest]()
+    late: list[Late] = []
+
+    def hold(_: LateWork, __: float, work: Callable[[], Awaitable[Any]]) -> None:
+        exchange = work.__self__  # type: ignore[attr-defined]  # the bound method of one exchange
+        late.append(Late(exchange._scope["method"], clock.monotonic, work))  # noqa: SLF001
+
+    monkeypatch.setattr(LateWork, "schedule", hold)
+    urls: list[str] = []
+    ready = anyio.Event()
+
+    def announce(url: str) -> None:
+        urls.append(url)
+        ready.set()
+
+    async with anyio.create_task_group() as tasks:
+
+        async def run() -> None:
+            await serve(
+                store,
+                faults=faults,
+                requests=requests,
+                clock=lambda: clock.wall,
+                api_keys=[KEY, PERSONS_KEY],
+                on_ready=announce,
+            )
+
+        tasks.start_soon(run)
+        with anyio.fail_after(10):
+            await ready.wait()
+        made = World(Keito(urls[0], store, faults, clock, requests), folder / "state", clock, late)
+        yield made
+        for server in made.servers:
+            server.journal.dead = False
+            await server.runtime.aclose()
+        tasks.cancel_scope.cancel()
+    store.close()

@@ -1,0 +1,24 @@
+"""How long the long tests run: `KEITO_MCP_TEST_PROFILE` is `ordinary`, `ci` or `soak`."""
+
+import os
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """How many operations the model is compared over, and how many servers are killed."""
+
+    operations: int
+    kills: int
+
+
+_PROFILES = {
+    "ordinary": Profile(operations=500, kills=5),
+    "ci": Profile(operations=2_000, kills=20),
+    "soak": Profile(operations=50_000, kills=300),
+}
+
+
+def profile() -> Profile:
+    """The profile that the environment names."""
+    return _PROFILES[os.environ.get("KEITO_MCP_TEST_PROFILE") or "ordinary"]
