@@ -2,13 +2,13 @@
 
 A write
     queued      certainly not in Keito      -> sent, done (it stands there already), refused, dropped
-    sent        it may be on its way        -> done, confirming, refused, queued, unknown
+    sent        it may be on its way        -> done, confirming, refused, queued, unknown, dropped
     unknown     it got no answer            -> sent (again), done, confirming, refused, dropped
     confirming  it was sent twice and is    -> done, refused, dropped
                 looked up once more
     done        Keito has it                -> undone
     refused     Keito or a person refused it
-    dropped     it is no longer wanted, and never was in Keito
+    dropped     it is no longer wanted, and never was in Keito, or its entry is gone from there
     undone      a delete whose entry was restored
 
 An entry
@@ -82,7 +82,7 @@ _OF_ENTRIES: dict[EntryState, set[EntryState]] = {
 _W = WriteState
 _OF_WRITES: dict[WriteState, set[WriteState]] = {
     _W.QUEUED: {_W.SENT, _W.DONE, _W.REFUSED, _W.DROPPED},
-    _W.SENT: {_W.DONE, _W.CONFIRMING, _W.REFUSED, _W.QUEUED, _W.UNKNOWN},
+    _W.SENT: {_W.DONE, _W.CONFIRMING, _W.REFUSED, _W.QUEUED, _W.UNKNOWN, _W.DROPPED},
     _W.UNKNOWN: {_W.SENT, _W.DONE, _W.CONFIRMING, _W.REFUSED, _W.DROPPED},
     _W.CONFIRMING: {_W.DONE, _W.REFUSED, _W.DROPPED},
     _W.DONE: {_W.UNDONE},
