@@ -12,6 +12,9 @@ from keito_mcp.clock import boot_id
 
 _PROCESSES = Path("/proc")
 _UNKNOWN = "-"
+_ENDED = "ZX"
+"""A zombie, which nobody reaped yet, and one that is dead."""
+
 _AFTER_THE_NAME = 2
 _STATE, _START = 3, 22
 """Fields of `/proc/PID/stat`, counted from 1; the name, field 2, may hold spaces and parentheses."""
@@ -44,30 +47,33 @@ class Process:
 def this_process() -> Process:
     """The process that asks."""
     pid = os.getpid()
+    stat = _stat(pid)
     return Process(
         host="".join(socket.gethostname().split()) or _UNKNOWN,
         boot_id=boot_id() or _UNKNOWN,
         pid_namespace=_pid_namespace(),
         pid=pid,
-        started=_started(pid) or _UNKNOWN,
+        started=stat[1] if stat else _UNKNOWN,
     )
 
 
 def is_gone(text: str, here: Process | None = None) -> bool:
     """Whether a process has certainly ended; False also where that can't be seen from here.
 
-    Another host's processes can't be seen, nor those of another container, nor, without `/proc`, that a later
-    process has the same id.
+    Another host's processes can't be seen, nor those of another container; nor, where `/proc` is missing, empty or
+    hides them, that nobody reaped one yet or that a later one has the same id.
     """
     here = here or this_process()
     process = Process.read(text)
     if process is None or (process.host, process.pid_namespace) != (here.host, here.pid_namespace):
         return False
     if process.boot_id != here.boot_id:
-        return True
-    if _PROCESSES.is_dir():
-        return _started(process.pid) != process.started
-    return not _exists(process.pid)
+        return _UNKNOWN not in {process.boot_id, here.boot_id}
+    stat = _stat(process.pid)
+    if stat is None:
+        return not _exists(process.pid)
+    state, started = stat
+    return state in _ENDED or process.started not in {started, _UNKNOWN}
 
 
 def _pid_namespace() -> str:
@@ -77,16 +83,16 @@ def _pid_namespace() -> str:
         return _UNKNOWN
 
 
-def _started(pid: int) -> str | None:
-    """When a process started, in ticks since the boot; None for one that ended, also if nobody reaped it yet."""
+def _stat(pid: int) -> tuple[str, str] | None:
+    """A process's state and when it started, in ticks since the boot; None where it can't be seen, or is no more."""
     try:
         stat = (_PROCESSES / str(pid) / "stat").read_text("ascii", "replace")
     except OSError:
         return None
     fields = stat.rpartition(")")[2].split()
-    if len(fields) <= _START - _AFTER_THE_NAME - 1 or fields[_STATE - _AFTER_THE_NAME - 1] in "ZX":
+    if len(fields) <= _START - _AFTER_THE_NAME - 1:
         return None
-    return fields[_START - _AFTER_THE_NAME - 1]
+    return fields[_STATE - _AFTER_THE_NAME - 1], fields[_START - _AFTER_THE_NAME - 1]
 
 
 def _exists(pid: int) -> bool:

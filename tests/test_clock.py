@@ -1,3 +1,4 @@
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -110,13 +111,27 @@ def test_the_machines_clock_tells_utc_and_goes_on_within_one_boot() -> None:
     assert first.boot_id == second.boot_id != ""
 
 
-def test_a_machine_without_a_boot_id_counts_from_this_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    known = SystemClock().now().boot_id
+@pytest.fixture
+def without_a_boot_id(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """On a machine that doesn't tell which boot it is; each process asks once."""
     monkeypatch.setattr("keito_mcp.clock._BOOT_ID_FILE", tmp_path / "missing")
-    clock._boot_id.cache_clear()  # noqa: SLF001 -- each process reads it once
-    try:
-        first, second = SystemClock().now(), SystemClock().now()
-    finally:
-        clock._boot_id.cache_clear()  # noqa: SLF001
+    cached = (clock.boot_id, clock._counted_from)  # noqa: SLF001 -- what the process asked once
+    for read in cached:
+        read.cache_clear()
+    yield
+    for read in cached:
+        read.cache_clear()
+
+
+def test_a_machine_without_a_boot_id_counts_from_this_process(request: pytest.FixtureRequest) -> None:
+    known = SystemClock().now().boot_id
+    request.getfixturevalue("without_a_boot_id")
+    first, second = SystemClock().now(), SystemClock().now()
     assert first.boot_id == second.boot_id
     assert first.boot_id not in {"", known}
+    assert clock.boot_id() is None
+
+
+@pytest.mark.skipif(not Path("/proc/sys/kernel/random/boot_id").exists(), reason="only Linux tells")
+def test_a_machine_that_tells_its_boot_counts_from_there() -> None:
+    assert SystemClock().now().boot_id == clock.boot_id() != ""

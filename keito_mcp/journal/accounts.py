@@ -25,18 +25,18 @@ def take_turn(connection: sqlite3.Connection, account: str, now: datetime, at_mo
     """
     row = connection.execute("SELECT recent FROM accounts WHERE account = ?", (account,)).fetchone()
     recent = [datetime.fromisoformat(text) for text in json.loads(row["recent"])] if row else []
-    # What lies in the future was counted before the clock was set back.
-    recent = [moment for moment in recent if now - RATE_WINDOW < moment <= now]
-    if len(recent) >= at_most:
-        return (recent[-at_most] + RATE_WINDOW - now).total_seconds()
+    # What lies in the future was counted before the clock was set back: at the latest just now.
+    recent = [min(moment, now) for moment in recent if now - RATE_WINDOW < moment]
+    wait = (recent[-at_most] + RATE_WINDOW - now).total_seconds() if len(recent) >= at_most else 0.0
+    recent += [] if wait else [now]
     connection.execute(
         """
         INSERT INTO accounts (account, described, recent) VALUES (?, '', ?)
         ON CONFLICT (account) DO UPDATE SET recent = excluded.recent
         """,
-        (account, json.dumps([moment.isoformat() for moment in [*recent, now]])),
+        (account, json.dumps([moment.isoformat() for moment in recent])),
     )
-    return 0.0
+    return wait
 
 
 def waiting(connection: sqlite3.Connection) -> list[Queue]:

@@ -43,6 +43,9 @@ def amend(connection: sqlite3.Connection, amendment: Amendment, process: str, no
         its agent is to be told; None where nothing was to be done.
     """
     entry = entries.by_key(connection, amendment.entry_key)
+    if not entry.is_wanted:
+        # No change of it would ever be made.
+        return None
     if amendment.only_while_open and entry.state not in {EntryState.CREATING, EntryState.RUNNING}:
         return None
     before = [

@@ -105,9 +105,22 @@ def told(connection: sqlite3.Connection, write_ids: list[int]) -> None:
 
 
 def prune(connection: sqlite3.Connection, before: datetime) -> None:
-    """Forget what was settled before a moment, and sessions of which nothing is left."""
+    """Forget what was settled before a moment, and sessions of which nothing is left.
+
+    Of an entry that isn't finished nothing is forgotten: whoever meets its timer asks for its create.
+    """
     moment_ = before.isoformat()
-    connection.execute("DELETE FROM writes WHERE settled_at < ?", (moment_,))
+    connection.execute(
+        """
+        DELETE FROM writes
+        WHERE settled_at < ?
+          AND NOT EXISTS (
+            SELECT 1 FROM entries
+            WHERE entries.entry_key = writes.entry_key AND entries.state IN ('creating', 'running', 'stopping')
+          )
+        """,
+        (moment_,),
+    )
     connection.execute(
         """
         DELETE FROM entries

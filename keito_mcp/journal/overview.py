@@ -41,7 +41,10 @@ class SessionOverview:
         waiting = [
             write.body["hours"]
             for write in self.waiting
-            if write.entry_key == entry.entry_key and "hours" in write.body
+            if write.entry_key == entry.entry_key
+            and "hours" in write.body
+            # It is there; a change may have been made since.
+            and write.state is not WriteState.CONFIRMING
         ]
         return Decimal(str(waiting[-1])) if waiting else entry.hours
 

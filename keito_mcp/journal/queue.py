@@ -102,12 +102,15 @@ def send(connection: sqlite3.Connection, write: Write, process: str, now: Instan
 def settle(connection: sqlite3.Connection, settlement: Settlement, process: str) -> None:
     """Record what became of one write, and what its entry is now.
 
-    What another process settled meanwhile stays so; and only who holds a write may say that it waits.
+    What another process settled meanwhile stays so; only who holds a write may say that it waits; and of a create
+    that was sent twice the second answer says nothing of the first copy, so only who looks once more may settle it.
     """
     write = read(connection, settlement.write_id) if settlement.write_id is not None else None
     if write is not None:
-        taken_away = settlement.outcome in _WAITING and write.lease != process
-        if write.state not in OPEN_WRITES or taken_away:
+        is_anothers = write.lease != process and (
+            settlement.outcome in _WAITING or write.state is WriteState.CONFIRMING
+        )
+        if write.state not in OPEN_WRITES or is_anothers:
             return
         outcome = _outcome(write, settlement)
         way(write.state, outcome)
@@ -166,11 +169,12 @@ def _overtake(connection: sqlite3.Connection, write: Write, settlement: Settleme
 
 
 def drop(connection: sqlite3.Connection, write: Write, settlement: Settlement, reason: str) -> None:
-    """Drop the other writes for the same entry, also those of a process that can't settle them any more."""
+    """Drop the other writes that wait for the same entry, and changes of it that nobody would ask for any more."""
     connection.execute(
         """
         UPDATE writes SET state = 'dropped', reason = :reason, promised = 0, lease = NULL, settled_at = :at
-        WHERE account = :account AND write_id != :write_id AND state IN ('queued', 'sent', 'unknown')
+        WHERE account = :account AND write_id != :write_id
+          AND (state IN ('queued', 'unknown') OR (state = 'sent' AND kind = 'update'))
           AND (entry_key = :entry_key OR entry_id = :entry_id)
         """,
         {

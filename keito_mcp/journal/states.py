@@ -2,14 +2,13 @@
 
 A write
     queued      certainly not in Keito      -> sent, done (it stands there already), refused, dropped
-    sent        it may be on its way        -> done, confirming, refused, queued, unknown,
-                                               dropped (its entry was deleted meanwhile)
+    sent        it may be on its way        -> done, confirming, refused, queued, unknown, dropped
     unknown     it got no answer            -> sent (again), done, confirming, refused, dropped
     confirming  it was sent twice and is    -> done, refused, dropped
                 looked up once more
     done        Keito has it                -> undone
     refused     Keito or a person refused it
-    dropped     it is no longer wanted
+    dropped     it is no longer wanted, and never was in Keito, or its entry is gone from there
     undone      a delete whose entry was restored
 
 An entry

@@ -16,7 +16,7 @@ class Thrown:
     """An entry that is no longer wanted.
 
     Attributes:
-        is_gone: Whether it certainly never was in Keito; else it is deleted as soon as that can be done.
+        is_gone: Whether it certainly isn't in Keito; else it is deleted as soon as that can be done.
     """
 
     entry: Entry
@@ -36,9 +36,10 @@ def _throw(connection: sqlite3.Connection, entry: Entry, reason: str | None, at:
         for write in queue.open_writes(connection, entry.owner.account, entry.entry_key)
         if not _dropped(connection, write, at)
     ]
-    if entry.state is not EntryState.DISCARDED:
+    if entry.is_wanted:
         entries.change(connection, entry.entry_key, at.wall, {"state": EntryState.DISCARDED})
-    if entry.entry_id is None:
+    if entry.entry_id is None or entry.state is EntryState.GONE:
+        # A person may have deleted it, or Keito refused it, since it was read.
         return Thrown(entry, is_gone=not any(write.kind is WriteKind.CREATE for write in left))
     if not any(write.kind is WriteKind.DELETE for write in left):
         insert(connection, "writes", of_write(_delete(entry, entry.entry_id, reason, at)))
