@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 
 from keito_mcp import hours as decimal_hours
 from keito_mcp.clock import elapsed
@@ -101,7 +102,7 @@ async def deliver(ledger: Ledger, claimed: Claimed) -> TimeEntry | Waiting | Non
             else:
                 await ledger.seen(known, EntryState.STOPPED, shown, person=why)
             raise standing.left_alone(entry_id, why)
-        if write.sends and shows(write.body, shown):
+        if write.sends and _is_made(write, known, shown):
             await _made(ledger, write, known, shown, said_hours=True)
             return shown
         remaining = LATE_ARRIVAL - elapsed(write.sent, ledger.clock.now()).duration
@@ -121,6 +122,16 @@ async def _changed(ledger: Ledger, write: Write, known: Entry | None, shown: Tim
     if shown.is_running is False and not write.sends:
         return "It was stopped elsewhere."
     return None
+
+
+def _is_made(write: Write, known: Entry | None, shown: TimeEntry) -> bool:
+    """Whether an entry shows a change that got no answer; hours that are as they were are no change, however near."""
+    if not shows(write.body, shown):
+        return False
+    asked = write.body.get("hours")
+    if asked is None or known is None or known.state is not EntryState.STOPPED or not known.hours_answered:
+        return True
+    return shown.hours != known.hours or shown.hours == Decimal(str(asked))
 
 
 def _without_a_persons_notes(write: Write, known: Entry | None, shown: TimeEntry) -> Write:
