@@ -123,7 +123,7 @@ async def _look(ledger: Ledger, write: Write, entry: Entry) -> TimeEntry | Waiti
     try:
         found = await ledger.find(entry.entry_key, entry.spent_date)
     except CannotTell as error:
-        return await waits(ledger, write, WriteState.UNKNOWN, Waiting(unreachable(error), pause(write.attempts)))
+        return await waits(ledger, write, WriteState.UNKNOWN, _until_it_can_tell(write, error))
     if found is not None:
         await arrived(ledger, write, entry, found)
         return found
@@ -136,6 +136,10 @@ async def _look(ledger: Ledger, write: Write, entry: Entry) -> TimeEntry | Waiti
     if entry.is_wanted:
         return None
     return await waits(ledger, write, WriteState.CONFIRMING, Waiting("It is no longer wanted."))
+
+
+def _until_it_can_tell(write: Write, error: CannotTell) -> Waiting:
+    return Waiting(unreachable(error.error or error), pause(write.attempts, error.error), error.error)
 
 
 async def _after_failure(
@@ -185,7 +189,7 @@ async def _confirm(ledger: Ledger, write: Write, entry: Entry) -> Waiting | None
     try:
         copies = await ledger.find_all(entry.entry_key, entry.spent_date)
     except CannotTell as error:
-        return await waits(ledger, write, WriteState.CONFIRMING, Waiting(unreachable(error)))
+        return await waits(ledger, write, WriteState.CONFIRMING, _until_it_can_tell(write, error))
     surplus = [copy for copy in copies if not (entry.is_wanted and copy.id == entry.entry_id)]
     deletes = [_delete_of(ledger, entry, copy) for copy in surplus if _is_as_made(write.body, copy)]
     if deletes:
