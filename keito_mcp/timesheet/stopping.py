@@ -78,7 +78,14 @@ async def _stop_own(ledger: Ledger, worker: Worker, asked: _Asked) -> EntryAnswe
     known = await ledger.journal.open_timer(worker.owner)
     if known is not None:
         return await _stop_known(ledger, worker, known, asked)
-    shown = await _running_in_keito(ledger, worker)
+    try:
+        shown = await _running_in_keito(ledger, worker)
+    except KeitoError as error:
+        last = await ledger.journal.last_stopped(worker.owner)
+        if not is_away(error) or last is None or last.state is not EntryState.STOPPING:
+            raise
+        # The same stop again, while it waits for Keito.
+        shown = None
     if shown is None:
         return await _nothing_runs(ledger, worker)
     known = await ledger.journal.find(worker.owner.account, shown.id)
