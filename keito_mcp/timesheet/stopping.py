@@ -134,9 +134,10 @@ async def _ended(ledger: Ledger, known: Entry) -> EntryAnswer:
     """An entry that was stopped before: finished in Keito, or waiting to be told to it."""
     waiting = await ledger.journal.unsettled(known.owner.account, known.entry_key)
     left = [write for write in waiting if write.state is not WriteState.CONFIRMING]
+    closed = known.closed if known.closed and known.person is None else ""
     if not left:
-        return EntryAnswer.of(Status.ALREADY_STOPPED, known=known)
-    return queued(known, Waiting(left[0].reason or "It was stopped before."), left[-1].body)
+        return EntryAnswer.of(Status.ALREADY_STOPPED, known=known).saying(closed)
+    return queued(known, Waiting(left[0].reason or "It was stopped before."), left[-1].body).saying(closed)
 
 
 async def _stop_or_correct(
@@ -280,9 +281,7 @@ async def _nothing_runs(ledger: Ledger, worker: Worker) -> EntryAnswer:
             "Log finished work with log_time; call start_timer before the next work.",
         )
     answer = await _ended(ledger, last)
-    return answer.saying(
-        last.closed or "", "This is the last one stopped. To correct it, call stop_timer with its entry_id."
-    )
+    return answer.saying("This is the last one stopped. To correct it, call stop_timer with its entry_id.")
 
 
 async def _correct(ledger: Ledger, worker: Worker, shown: TimeEntry, known: Entry | None, asked: _Asked) -> EntryAnswer:
