@@ -11,12 +11,12 @@ A_REST = timedelta(seconds=10)
 """Longer than a write rests after Keito couldn't be reached."""
 
 
-@pytest.mark.parametrize("tool", ["log_time", "start_timer"])
+@pytest.mark.parametrize(("tool", "arguments"), [("log_time", {"hours": 1}), ("start_timer", {})])
 async def test_a_rate_limit_that_outlasts_the_call_is_waited_for_and_the_write_made_then(
-    agent: Agent, desk: Desk, keito: Keito, clock: FakeClock, tool: str
+    agent: Agent, desk: Desk, keito: Keito, clock: FakeClock, tool: str, arguments: dict[str, Any]
 ) -> None:
     keito.fails("POST", status=429, retry_after=300)
-    answer = await agent.call(tool, **({"hours": 1} if tool == "log_time" else {}))
+    answer = await agent.call(tool, **arguments)
     clock.pass_time(timedelta(seconds=299))
     too_early = await desk.deliver()
     clock.pass_time(timedelta(seconds=1))
