@@ -175,7 +175,7 @@ async def deliver(ledger: Ledger, claimed: Claimed) -> Waiting | None:
         try:
             shown = await ledger.get(entry_id)
         except NotFound:
-            await ledger.settle(write.write_id)
+            await _made(ledger, claimed)
             return None
         except KeitoError as error:
             return await _unreadable(ledger, claimed, error)
@@ -191,11 +191,18 @@ async def deliver(ledger: Ledger, claimed: Claimed) -> Waiting | None:
             pass
         except KeitoError as error:
             if not error.nothing_written and await _is_gone(ledger, entry_id, deadline):
-                await ledger.settle(write.write_id)
+                await _made(ledger, claimed)
                 return None
             return await _failed(ledger, claimed, error)
-        await ledger.settle(write.write_id)
+        await _made(ledger, claimed)
         return None
+
+
+async def _made(ledger: Ledger, claimed: Claimed) -> None:
+    """Record that an entry is gone; a process that ended while it discarded it left that to be done."""
+    entry = claimed.entry
+    changes = {"state": EntryState.DISCARDED} if entry is not None and entry.is_wanted else {}
+    await ledger.settle(claimed.write.write_id, entry_key=claimed.write.entry_key, changes=changes)
 
 
 async def _changed(ledger: Ledger, write: Write, known: Entry | None, shown: TimeEntry) -> str | None:

@@ -5,8 +5,8 @@ import anyio
 import pytest
 
 from keito_mcp.journal import JournalError, Settlement
-from keito_mcp.timesheet import wait_for_turn
-from tests.kit import Agent, Delivered, Desk, FakeClock, Keito, MakeDesk, Neighbour
+from keito_mcp.timesheet import Delivered, wait_for_turn
+from tests.kit import Agent, Desk, FakeClock, Keito, MakeDesk, Neighbour
 
 pytestmark = pytest.mark.anyio
 
@@ -252,6 +252,51 @@ async def test_a_stop_that_a_process_that_is_gone_has_sent_is_read_before_it_is_
 
     assert keito.methods == ["POST", "GET", "PATCH", "GET"]
     assert [(entry["hours"], entry["is_running"]) for entry in keito.entries()] == [(1, False)]
+
+
+async def test_a_discard_that_a_process_that_is_gone_has_begun_is_made_whole(
+    make_desk: MakeDesk,
+    agent: Agent,
+    desk: Desk,
+    neighbour: Neighbour,
+    keito: Keito,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ending = make_desk(process=neighbour.name)
+    async with ending.client() as doomed:
+        logged = await doomed.call("log_time", hours=1)
+        await doomed.call("start_timer")
+        monkeypatch.setattr(ending.runtime.journal, "settle", _unable)
+        keito.fails("DELETE", cut_before=True)
+        await doomed.call("discard_session")
+    neighbour.end()
+    await desk.deliver_all()
+    sent = len(keito.requests)
+    again = await agent.call("log_time", hours=1)
+    await agent.call("start_timer")
+
+    assert again["status"] == "logged"
+    assert again["id"] != logged["id"]
+    assert keito.methods[sent:] == ["POST", "POST"]
+    assert len(keito.entries()) == 2
+
+
+async def test_a_third_sending_is_preceded_by_two_looks_of_its_own(
+    agent: Agent, desk: Desk, keito: Keito, clock: FakeClock
+) -> None:
+    keito.fails("POST", cut_before=True, times=2)
+    await agent.call("log_time", hours=1)
+    keito.fails("GET", after=1, status=500, times=1000)
+    clock.pass_time(timedelta(minutes=2))
+    await desk.deliver()
+    keito.faults.clear()
+    assert keito.methods.count("POST") == 2
+    sent = len(keito.requests)
+
+    await desk.deliver_all()
+
+    assert keito.methods[sent : sent + 3] == ["GET", "GET", "POST"]
+    assert len(keito.entries()) == 1
 
 
 async def test_delivering_keeps_to_its_rate_also_when_two_processes_deliver(
