@@ -147,6 +147,50 @@ async def test_a_stop_that_waits_is_not_made_once_its_session_is_discarded(
     assert keito.entries() == []
 
 
+@pytest.mark.parametrize(("stops_first", "hours"), [(True, 1), (False, 3)])
+@pytest.mark.parametrize("waits_for", ["the look", "the delete"])
+async def test_a_discarded_timer_that_a_person_edited_is_stopped_where_its_work_ended_and_kept(
+    agent: Agent, desk: Desk, keito: Keito, clock: FakeClock, waits_for: str, *, stops_first: bool, hours: float
+) -> None:
+    started = await agent.call("start_timer", notes="Fix")
+    clock.pass_time(timedelta(hours=1))
+    async with keito.away():
+        if stops_first:
+            await agent.call("stop_timer")
+        clock.pass_time(timedelta(hours=2))
+        if waits_for == "the look":
+            await agent.call("discard_session")
+    if waits_for == "the delete":
+        keito.fails("DELETE", status=503)
+        await agent.call("discard_session")
+    await keito.person("PATCH", started["id"], notes="A person's words")
+    clock.pass_time(timedelta(hours=20))
+    await desk.deliver_all()
+    told = await agent.call("stop_timer", entry_id=started["id"])
+
+    [entry] = keito.entries()
+    assert (entry["is_running"], entry["hours"], entry["notes"]) == (False, hours, "A person's words")
+    assert (told["status"], told["hours"]) == ("already_stopped", hours)
+    assert f"Not made: the delete of entry {started['id']}" in told["message"]
+
+
+async def test_a_discarded_timer_that_was_approved_is_told_to_run_on(
+    agent: Agent, desk: Desk, keito: Keito, clock: FakeClock
+) -> None:
+    started = await agent.call("start_timer", notes="Fix")
+    clock.pass_time(timedelta(hours=1))
+    async with keito.away():
+        await agent.call("discard_session")
+    keito.store.approve(started["id"])
+    await desk.deliver_all()
+    told = await agent.call("stop_timer", entry_id=started["id"])
+
+    assert told.is_error
+    assert f"Not made: the delete of entry {started['id']}" in told.text
+    assert f"Not made: the update of entry {started['id']}" in told.text
+    assert (await agent.call("start_timer", notes="Write"))["status"] == "running"
+
+
 async def test_two_couriers_of_two_processes_send_no_write_twice(
     make_desk: MakeDesk, neighbour: Neighbour, keito: Keito, clock: FakeClock
 ) -> None:

@@ -199,3 +199,19 @@ async def test_notes_that_a_person_gave_a_timer_before_it_was_found_stay_when_it
     assert stopped["status"] == "stopped"
     assert keito.entry(late)["notes"] == "A person's words"
     assert keito.entry(late)["hours"] == stopped["hours"]
+
+
+async def test_a_timer_that_turned_up_late_and_that_a_person_edited_is_stopped_where_it_was_discarded(
+    agent: Agent, desk: Desk, keito: Keito, clock: FakeClock
+) -> None:
+    keito.fails("POST", cut_before=True)
+    await agent.call("start_timer", notes="Fix")
+    clock.pass_time(timedelta(minutes=1, seconds=30))
+    await agent.call("discard_session")
+    late = await _turns_up(keito)
+    await keito.person("PATCH", late, notes="A person's words")
+    clock.pass_time(timedelta(hours=5))
+    await desk.deliver_all()
+
+    [entry] = keito.entries()
+    assert (entry["is_running"], entry["hours"], entry["notes"]) == (False, 0.025, "A person's words")
