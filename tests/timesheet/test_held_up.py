@@ -216,3 +216,21 @@ async def test_the_work_that_was_logged_meanwhile_is_not_held_up_for_good(
     await desk.deliver_all()
 
     assert sorted(entry["notes"] for entry in keito.entries()) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("status", [400, 403])
+async def test_a_correction_whose_entry_keito_refuses_to_show_is_refused_and_told(
+    agent: Agent, desk: Desk, keito: Keito, clock: FakeClock, status: int
+) -> None:
+    logged = await agent.call("log_time", hours=1)
+    async with keito.away():
+        await agent.call("stop_timer", entry_id=logged["id"], hours=2)
+    clock.pass_time(A_REST)
+    keito.fails("GET", status=status)
+    [delivered] = await desk.deliver()
+    told = await agent.call("list_entries")
+
+    assert delivered.refused is not None
+    assert f"Not made: the update of entry {logged['id']}" in told["message"]
+    assert await desk.deliver_all() == []
+    assert [entry["hours"] for entry in keito.entries()] == [1]
