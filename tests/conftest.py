@@ -1,5 +1,5 @@
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from keito_mcp.keito import Timeouts
 from keito_mcp.runtime import Runtime
 from keito_mcp.sandbox import Faults, RecordedRequest, Store, serve
 from keito_mcp.server import build_server
-from tests.kit import KEY, PERSONS_KEY, PROJECT, QUICK, Agent, Desk, FakeClock, Keito, MakeDesk
+from tests.kit import KEY, PERSONS_KEY, PROJECT, QUICK, Agent, Desk, FakeClock, Keito, MakeDesk, Neighbour, Serving
 
 
 @pytest.fixture
@@ -36,16 +36,11 @@ def clock() -> FakeClock:
 @pytest.fixture
 async def keito(tmp_path: Path, clock: FakeClock) -> AsyncIterator[Keito]:
     store, faults, requests = Store(tmp_path / "keito.sqlite3"), Faults(), list[RecordedRequest]()
-    urls: list[str] = []
-    ready = anyio.Event()
 
-    def announce(url: str) -> None:
-        urls.append(url)
-        ready.set()
-
-    async def run() -> None:
+    async def run(port: int, announce: Callable[[str], None]) -> None:
         await serve(
             store,
+            port=port,
             faults=faults,
             requests=requests,
             clock=lambda: clock.wall,
@@ -55,10 +50,9 @@ async def keito(tmp_path: Path, clock: FakeClock) -> AsyncIterator[Keito]:
         )
 
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(run)
-        with anyio.fail_after(10):
-            await ready.wait()
-        yield Keito(urls[0], store, faults, clock, requests)
+        serving = Serving(tasks, run)
+        await serving.begin()
+        yield Keito(serving, store, faults, clock, requests)
         tasks.cancel_scope.cancel()
     store.close()
 
@@ -67,7 +61,13 @@ async def keito(tmp_path: Path, clock: FakeClock) -> AsyncIterator[Keito]:
 async def make_desk(keito: Keito, clock: FakeClock, tmp_path: Path) -> AsyncIterator[MakeDesk]:
     made: list[Runtime] = []
 
-    def make(*, timeouts: Timeouts | None = None, serves_one_user: bool = True, **settings: Any) -> Desk:
+    def make(
+        *,
+        timeouts: Timeouts | None = None,
+        serves_one_user: bool = True,
+        process: str | None = None,
+        **settings: Any,
+    ) -> Desk:
         commits: list[str] = []
         given = {
             "api_key": KEY,
@@ -85,6 +85,7 @@ async def make_desk(keito: Keito, clock: FakeClock, tmp_path: Path) -> AsyncIter
             timeouts=timeouts or QUICK,
             on_commit=commits.append,
             serves_one_user=serves_one_user,
+            process=process,
         )
         runtime.__dict__["repository"] = None
         made.append(runtime)
@@ -98,6 +99,14 @@ async def make_desk(keito: Keito, clock: FakeClock, tmp_path: Path) -> AsyncIter
 @pytest.fixture
 async def desk(make_desk: MakeDesk) -> Desk:
     return make_desk()
+
+
+@pytest.fixture
+def neighbour() -> Iterator[Neighbour]:
+    """Another process, which lives until it is ended."""
+    process = Neighbour()
+    yield process
+    process.end()
 
 
 @pytest.fixture(params=["auto", "legacy"], ids=["2026", "2025"])

@@ -1,13 +1,17 @@
 """What the tests work with: the embedded Keito on a real socket, a clock in the hand, agents that call tools."""
 
-from collections.abc import AsyncIterator, Callable
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 import anyio
 import httpx
+from anyio.abc import TaskGroup
 from mcp import Client
 from mcp.types import CallToolResult, Implementation, TextContent
 
@@ -16,6 +20,7 @@ from keito_mcp.keito import Timeouts
 from keito_mcp.runtime import Runtime
 from keito_mcp.sandbox import Fault, Faults, RecordedRequest, Store
 from keito_mcp.server import KeitoServer
+from keito_mcp.timesheet import Delivered
 
 NOON = datetime(2026, 3, 6, 12, 0, tzinfo=UTC)
 PROJECT = "prj_abc"
@@ -24,6 +29,20 @@ PERSONS_KEY = "keito_sk_another"
 
 QUICK = Timeouts(attempt=0.5, read=1.0, write=1.5, retry_after=0.3, backoff=0.01)
 """Time limits for tests of answers that never come."""
+
+UNHURRIED = 10_000
+"""So many requests a minute that a courier never waits for its turn: turns are waited for by the machine's clock."""
+
+LOST_ANSWERS: list[dict[str, Any]] = [
+    {"cut_after": True},
+    {"status": 500, "commit": True},
+    {"status": 201, "commit": True, "body": "<html>", "content_type": "text/html"},
+    {"status": 200, "commit": True, "body": "{}"},
+]
+"""Faults after which a write stands in Keito, and nobody said so."""
+
+NEVER_WRITTEN: list[dict[str, Any]] = [{"cut_before": True}, {"status": 503}, {"hang": True}, {"status": 302}]
+"""Faults after which a write doesn't stand in Keito, and nobody said so."""
 
 
 async def until(condition: Callable[[], object], seconds: float = 10) -> None:
@@ -49,15 +68,58 @@ class FakeClock:
         self.monotonic += duration.total_seconds()
 
 
+class Serving:
+    """Keito at one address, which can go away and come back there."""
+
+    def __init__(self, tasks: TaskGroup, serve: Callable[[int, Callable[[str], None]], Awaitable[None]]) -> None:
+        self._tasks = tasks
+        self._serve = serve
+        self._scope = anyio.CancelScope()
+        self._ended = anyio.Event()
+        self.url = ""
+
+    async def begin(self) -> None:
+        self._scope, self._ended, ready = anyio.CancelScope(), anyio.Event(), anyio.Event()
+
+        def announce(url: str) -> None:
+            self.url = url
+            ready.set()
+
+        self._tasks.start_soon(self._run, self._scope, self._ended, announce)
+        with anyio.fail_after(10):
+            await ready.wait()
+
+    async def end(self) -> None:
+        self._scope.cancel()
+        with anyio.fail_after(10):
+            await self._ended.wait()
+
+    async def _run(self, scope: anyio.CancelScope, ended: anyio.Event, announce: Callable[[str], None]) -> None:
+        with scope:
+            await self._serve(urlsplit(self.url).port or 0, announce)
+        ended.set()
+
+
 @dataclass
 class Keito:
     """The embedded Keito on a real socket, and what came in there."""
 
-    url: str
+    serving: Serving
     store: Store
     faults: Faults
     clock: FakeClock
     requests: list[RecordedRequest] = field(default_factory=list)
+
+    @property
+    def url(self) -> str:
+        return self.serving.url
+
+    @asynccontextmanager
+    async def away(self) -> AsyncIterator[None]:
+        """Nobody listens at Keito's address meanwhile."""
+        await self.serving.end()
+        yield
+        await self.serving.begin()
 
     @property
     def sent(self) -> list[tuple[str, str]]:
@@ -145,6 +207,40 @@ class Desk:
         info = Implementation(name=name, version=version)
         async with Client(self.server, mode=mode, client_info=info) as client:
             yield Agent(client)
+
+    async def deliver(self) -> list[Delivered]:
+        """Deliver what may be delivered at this moment."""
+        delivered: list[Delivered] = []
+        await self.runtime.courier(UNHURRIED).run(delivered.append)
+        return delivered
+
+    async def deliver_all(self, within: timedelta = timedelta(hours=1)) -> list[Delivered]:
+        """Deliver until nothing is left, and let the time pass for which the queue rests meanwhile."""
+        clock, delivered = self.runtime.clock, list[Delivered]()
+        assert isinstance(clock, FakeClock)
+        latest = clock.wall + within
+        while (rest := await self.runtime.courier(UNHURRIED).run(delivered.append)).seconds is not None:
+            clock.pass_time(timedelta(seconds=rest.seconds, milliseconds=1))
+            assert clock.wall < latest, "the queue doesn't get dry"
+        return delivered
+
+
+class Neighbour:
+    """Another process of this machine."""
+
+    def __init__(self) -> None:
+        said = "from keito_mcp.process import this_process; print(this_process(), flush=True); input()"
+        self._process = subprocess.Popen(
+            [sys.executable, "-c", said], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        assert self._process.stdout is not None
+        self.name = self._process.stdout.readline().strip()
+        """What the journal knows it by."""
+
+    def end(self) -> None:
+        """End it, and see that it ended."""
+        if self._process.returncode is None:
+            self._process.communicate("\n")
 
 
 MakeDesk = Callable[..., Desk]

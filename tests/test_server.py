@@ -116,8 +116,6 @@ async def test_what_a_model_leaves_empty_counts_as_left_out(agent: Agent, keito:
         ({"status": 403}, ["prj_abc", "assigned", "Nothing was written"]),
         ({"status": 404}, ["404", "KEITO_API_URL", "Nothing was written"]),
         ({"status": 418}, ["418", "Nothing was written"]),
-        ({"status": 429, "retry_after": 60}, ["rate limit", "again in 60 s", "Nothing was written"]),
-        ({"status": 429}, ["rate limit", "in a minute", "Nothing was written"]),
     ],
 )
 async def test_what_keito_refuses_is_said_with_what_is_certain_and_what_to_do(
@@ -131,6 +129,34 @@ async def test_what_keito_refuses_is_said_with_what_is_certain_and_what_to_do(
         assert part in refused.text
     assert keito.methods == ["POST"]
     assert (await agent.call("log_time", hours=1))["status"] == "logged"
+
+
+@pytest.mark.parametrize("retry_after", [60, None])
+async def test_a_rate_limit_beyond_what_a_call_may_wait_queues_the_write(
+    agent: Agent, desk: Desk, keito: Keito, retry_after: int | None
+) -> None:
+    keito.fails("POST", status=429, **({} if retry_after is None else {"retry_after": retry_after}))
+    answer = await agent.call("log_time", hours=1)
+
+    assert answer["status"] == "queued"
+    assert "rate limit" in answer["message"]
+    assert keito.methods == ["POST"]
+    await desk.deliver_all()
+    assert keito.methods == ["POST", "POST"]
+    assert [entry["hours"] for entry in keito.entries()] == [1]
+
+
+@pytest.mark.parametrize(("retry_after", "says"), [(60, "again in 60 s"), (None, "in a minute")])
+async def test_a_read_beyond_the_rate_limit_says_when_to_come_back(
+    agent: Agent, keito: Keito, retry_after: int | None, says: str
+) -> None:
+    keito.fails("GET", status=429, **({} if retry_after is None else {"retry_after": retry_after}))
+    refused = await agent.call("list_entries")
+
+    assert refused.is_error
+    assert "rate limit" in refused.text
+    assert says in refused.text
+    assert keito.methods == ["GET"]
 
 
 async def test_a_short_retry_after_is_waited_for_and_the_call_succeeds(agent: Agent, keito: Keito) -> None:
@@ -235,7 +261,7 @@ async def test_a_journal_that_fails_after_the_write_does_not_make_it_a_failure(
     def full(*_: object) -> None:
         raise sqlite3.OperationalError("database or disk is full")
 
-    monkeypatch.setattr("keito_mcp.journal.statements.settle", full)
+    monkeypatch.setattr("keito_mcp.journal.queue.settle", full)
     logged = await agent.call("log_time", hours=1)
 
     assert logged["status"] == "logged"

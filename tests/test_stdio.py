@@ -221,15 +221,15 @@ async def test_with_a_setting_that_cant_be_used_the_server_starts_and_the_tool_n
     assert server.errors == ""
 
 
-async def test_with_keito_down_the_server_starts_and_the_tool_says_that_nothing_was_written(tmp_path: Path) -> None:
+async def test_with_keito_down_the_server_starts_and_the_tool_says_that_the_write_is_queued(tmp_path: Path) -> None:
     with refusing_port() as port:
         settings = environment(KEITO_API_KEY=KEY, KEITO_PROJECT_ID=PROJECT, KEITO_API_URL=f"http://127.0.0.1:{port}")
         async with wire(env=settings, tmp_path=tmp_path, mode="legacy") as server:
             await server.greet()
             assert len((await server.ask("tools/list"))["tools"]) == 5
-            text = await server.refused("log_time", hours=1)
-            assert "Keito can't be reached" in text
-            assert "Nothing was written" in text
+            answer = await server.done("log_time", hours=1)
+            assert answer["status"] == "queued"
+            assert "Keito can't be reached" in answer["message"]
             assert await server.end() == 0
     assert server.errors == ""
 
@@ -317,8 +317,10 @@ async def test_the_key_is_on_neither_stream_and_not_on_disk_whatever_fails(keito
         wire(env=settings, tmp_path=tmp_path) as server,
         wire(env={**settings, "KEITO_API_KEY": others_key}, tmp_path=tmp_path, mode="legacy") as stranger,
     ):
-        for number in range(4):
-            await server.refused("log_time", hours=1, notes=f"work {number}")
+        assert (await server.done("log_time", hours=1, notes="failed"))["status"] == "queued"
+        await server.refused("log_time", hours=1, notes="forbidden")
+        for notes in ("moved", "cut"):
+            assert (await server.done("log_time", hours=1, notes=notes))["status"] == "queued"
         await server.done("log_time", hours=1, notes="more")
         await server.ask("resources/read", {"uri": "keito://session"})
         await stranger.greet()

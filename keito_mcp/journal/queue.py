@@ -203,7 +203,8 @@ def _change_entry(connection: sqlite3.Connection, entry_key: str, settlement: Se
                 entry_key=entry_key,
                 entry_id=str(changes["entry_id"]),
                 body={"reason": _LATE, "session_id": entry.owner.session_id, "was": _was(runs=settlement.arrived)},
-                sent=settlement.at,
+                # It was asked for when the session was discarded, the last time that something became of the entry.
+                sent=Instant(entry.changed_at, 0.0, ""),
                 state=WriteState.QUEUED,
                 sends=0,
             )

@@ -1,7 +1,7 @@
 """Throwing entries away, and taking that back."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from keito_mcp.clock import Instant
@@ -31,18 +31,19 @@ def throw_away(
 
 
 def _throw(connection: sqlite3.Connection, entry: Entry, reason: str | None, at: Instant) -> Thrown:
-    left = [
-        write
-        for write in queue.open_writes(connection, entry.owner.account, entry.entry_key)
-        if not _dropped(connection, write, at)
+    waiting = queue.open_writes(connection, entry.owner.account, entry.entry_key)
+    stops = [
+        write.body for write in waiting if write.kind is WriteKind.UPDATE and write.body.get("is_running") is False
     ]
+    left = [write for write in waiting if not _dropped(connection, write, at)]
     if entry.is_wanted:
         entries.change(connection, entry.entry_key, at.wall, {"state": EntryState.DISCARDED})
     if entry.entry_id is None or entry.state is EntryState.GONE:
         # A person may have deleted it, or Keito refused it, since it was read.
         return Thrown(entry, is_gone=not any(write.kind is WriteKind.CREATE for write in left))
     if not any(write.kind is WriteKind.DELETE for write in left):
-        insert(connection, "writes", of_write(_delete(entry, entry.entry_id, reason, at)))
+        stopped = {"stop": stops[-1]} if stops else {}
+        insert(connection, "writes", of_write(_delete(entry, entry.entry_id, reason, at, stopped)))
     return Thrown(entry, is_gone=False)
 
 
@@ -60,13 +61,13 @@ def _dropped(connection: sqlite3.Connection, write: Write, at: Instant) -> bool:
     return True
 
 
-def _delete(entry: Entry, entry_id: str, reason: str | None, at: Instant) -> Write:
+def _delete(entry: Entry, entry_id: str, reason: str | None, at: Instant, stopped: Mapping[str, object]) -> Write:
     return Write(
         account=entry.owner.account,
         kind=WriteKind.DELETE,
         entry_key=entry.entry_key,
         entry_id=entry_id,
-        body={"reason": reason, "session_id": entry.owner.session_id, "was": entry.state.value},
+        body={"reason": reason, "session_id": entry.owner.session_id, "was": entry.state.value, **stopped},
         sent=at,
         state=WriteState.QUEUED,
         sends=0,

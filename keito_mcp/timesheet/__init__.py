@@ -119,6 +119,8 @@ class Timesheet:
                 "Have the client send ai.keito/session_id in the _meta of each call, or delete the entries in Keito.",
             )
         async with attended(self._ledger, worker.owner) as news:
+            if session != worker.owner.session_id:
+                await self._live(worker.owner)
             answer = await discarding.discard(self._ledger, worker.owner, session, reason, progress)
         self._wake_up(reached=not answer.queued)
         return answer.saying(*news)

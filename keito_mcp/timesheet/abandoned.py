@@ -46,6 +46,8 @@ async def _close(ledger: Ledger, timer: Abandoned) -> str | None:
         f"Timer {entry.handle}{about} of session {entry.owner.session_id} was left running by an agent that is gone; "
         f"it was stopped at its last sign of life, {utc_text(timer.seen.wall)}, with {decimal_hours.text(hours)} h."
     )
+    if took and took.clock_moved:
+        said += " The machine slept or its clock was changed meanwhile."
     amendment = Amendment(
         entry_key=entry.entry_key,
         body={"hours": float(hours), "is_running": False},

@@ -8,6 +8,7 @@ from keito_mcp.clock import elapsed
 from keito_mcp.journal import Amendment, Claimed, Entry, EntryState, Write, WriteKind, WriteState
 from keito_mcp.keito import (
     Conflict,
+    InvalidRequest,
     KeitoError,
     NotFound,
     PermissionDenied,
@@ -135,7 +136,7 @@ async def _unreadable(ledger: Ledger, write: Write, known: Entry | None, error: 
     if isinstance(error, NotFound) and known is not None:
         await ledger.seen(known, EntryState.GONE)
         raise deleted(known.handle) from error
-    if isinstance(error, NotFound | PermissionDenied):
+    if isinstance(error, NotFound | PermissionDenied | InvalidRequest):
         state = {"state": _after_refusal(error, known, at_once=False)} if known else {}
         await ledger.settle(write.write_id, WriteState.REFUSED, str(error), entry_key=write.entry_key, changes=state)
         raise error

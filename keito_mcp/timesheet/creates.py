@@ -92,7 +92,7 @@ async def send(ledger: Ledger, write: Write, entry: Entry, deadline: float) -> T
         answer = await ledger.api.create(body, idempotency_key=write.idempotency_key or "")
     except KeitoError as error:
         return await _after_failure(ledger, write, entry, error, deadline)
-    await arrived(ledger, write, entry, answer)
+    await _arrived(ledger, write, entry, answer)
     return answer
 
 
@@ -123,9 +123,9 @@ async def _look(ledger: Ledger, write: Write, entry: Entry) -> TimeEntry | Waiti
     try:
         found = await ledger.find(entry.entry_key, entry.spent_date)
     except CannotTell as error:
-        return await waits(ledger, write, WriteState.UNKNOWN, Waiting(unreachable(error), pause(write.attempts)))
+        return await waits(ledger, write, WriteState.UNKNOWN, _until_it_can_tell(write, error))
     if found is not None:
-        await arrived(ledger, write, entry, found)
+        await turned_up(ledger, write, entry, found)
         return found
     remaining = LATE_ARRIVAL - elapsed(write.sent, ledger.clock.now()).duration
     if remaining > timedelta() or not write.looks:
@@ -138,6 +138,10 @@ async def _look(ledger: Ledger, write: Write, entry: Entry) -> TimeEntry | Waiti
     return await waits(ledger, write, WriteState.CONFIRMING, Waiting("It is no longer wanted."))
 
 
+def _until_it_can_tell(write: Write, error: CannotTell) -> Waiting:
+    return Waiting(unreachable(error.error or error), pause(write.attempts, error.error), error.error)
+
+
 async def _after_failure(
     ledger: Ledger, write: Write, entry: Entry, error: KeitoError, deadline: float
 ) -> TimeEntry | Waiting:
@@ -147,7 +151,7 @@ async def _after_failure(
         with suppress(CannotTell):
             found, looked = await ledger.find(entry.entry_key, entry.spent_date, deadline), True
     if found is not None:
-        await arrived(ledger, write, entry, found)
+        await turned_up(ledger, write, entry, found)
         return found
     if not error.nothing_written or (isinstance(error, Conflict) and not looked):
         why = f"Keito gave no usable answer ({error})."
@@ -166,7 +170,24 @@ async def _after_failure(
     raise error
 
 
-async def arrived(ledger: Ledger, write: Write, entry: Entry, answer: TimeEntry) -> None:
+async def turned_up(ledger: Ledger, write: Write, entry: Entry, found: TimeEntry) -> None:
+    """Record that Keito has an entry that it didn't answer.
+
+    A person may have changed it before it was found, so what was sent stays the measure of that.
+    """
+    kept = answered(found)
+    if not decimal_hours.same(found.hours, entry.hours):
+        kept = {name: value for name, value in kept.items() if name not in {"hours", "hours_answered"}}
+    if entry.notes is not None and not same_notes(found.notes, entry.notes):
+        kept.pop("notes", None)
+    if entry.is_billable is not None:
+        kept.pop("is_billable", None)
+    await _arrived(ledger, write, entry, found, kept)
+
+
+async def _arrived(
+    ledger: Ledger, write: Write, entry: Entry, answer: TimeEntry, kept: Mapping[str, object] | None = None
+) -> None:
     """Record that Keito has an entry."""
     runs = bool(write.body.get("is_running")) and answer.is_running is not False
     await ledger.settle_all(
@@ -174,7 +195,7 @@ async def arrived(ledger: Ledger, write: Write, entry: Entry, answer: TimeEntry)
             at=ledger.clock.now(),
             write_id=write.write_id,
             entry_key=entry.entry_key,
-            changes=answered(answer),
+            changes=answered(answer) if kept is None else kept,
             arrived=runs,
         )
     )
@@ -185,7 +206,7 @@ async def _confirm(ledger: Ledger, write: Write, entry: Entry) -> Waiting | None
     try:
         copies = await ledger.find_all(entry.entry_key, entry.spent_date)
     except CannotTell as error:
-        return await waits(ledger, write, WriteState.CONFIRMING, Waiting(unreachable(error)))
+        return await waits(ledger, write, WriteState.CONFIRMING, _until_it_can_tell(write, error))
     surplus = [copy for copy in copies if not (entry.is_wanted and copy.id == entry.entry_id)]
     deletes = [_delete_of(ledger, entry, copy) for copy in surplus if _is_as_made(write.body, copy)]
     if deletes:

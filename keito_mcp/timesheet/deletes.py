@@ -5,12 +5,16 @@ from dataclasses import dataclass, replace
 
 import anyio
 
-from keito_mcp.journal import Claimed, Entry, EntryState, Settlement, Write, WriteKind, WriteState
+from keito_mcp import hours as decimal_hours
+from keito_mcp.clock import elapsed
+from keito_mcp.journal import Amendment, Claimed, Entry, EntryState, Settlement, Write, WriteKind, WriteState
 from keito_mcp.keito import KeitoError, NotFound, RateLimited, TimeEntry, Unreachable
 from keito_mcp.timesheet import standing
 from keito_mcp.timesheet.ledger import Ledger
 from keito_mcp.timesheet.listing import Progress
+from keito_mcp.timesheet.standing import OPEN
 from keito_mcp.timesheet.waiting import Waiting, holds_up, pause, unreachable, waits
+from keito_mcp.waits import LONGEST_TIMER
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,13 +180,12 @@ async def deliver(ledger: Ledger, claimed: Claimed) -> Waiting | None:
             shown = await ledger.get(entry_id)
         except NotFound:
             # What a person deleted first isn't ours to restore.
-            outcome = WriteState.DONE if write.sends else WriteState.DROPPED
-            await ledger.settle(write.write_id, outcome, "It was gone already.")
+            await _made(ledger, claimed, WriteState.DONE if write.sends else WriteState.DROPPED)
             return None
         except KeitoError as error:
             return await _unreadable(ledger, claimed, error)
         if (why := await _changed(ledger, write, known, shown)) is not None:
-            await _leave(ledger, claimed, why, person=why)
+            await _leave(ledger, claimed, why, shown, person=why)
             raise standing.left_alone(entry_id, why)
         write = replace(write, body={**write.body, "entry": shown.model_dump(mode="json")})
         if not await ledger.journal.send(write, ledger.clock.now()):
@@ -193,11 +196,18 @@ async def deliver(ledger: Ledger, claimed: Claimed) -> Waiting | None:
             pass
         except KeitoError as error:
             if not error.nothing_written and await _is_gone(ledger, entry_id, deadline):
-                await ledger.settle(write.write_id)
+                await _made(ledger, claimed)
                 return None
-            return await _failed(ledger, claimed, error)
-        await ledger.settle(write.write_id)
+            return await _failed(ledger, claimed, shown, error)
+        await _made(ledger, claimed)
         return None
+
+
+async def _made(ledger: Ledger, claimed: Claimed, outcome: WriteState = WriteState.DONE) -> None:
+    """Record that an entry is gone; a process that ended while it discarded it left that to be done."""
+    entry = claimed.entry
+    changes = {"state": EntryState.DISCARDED} if entry is not None and entry.is_wanted else {}
+    await ledger.settle(claimed.write.write_id, outcome, entry_key=claimed.write.entry_key, changes=changes)
 
 
 async def _changed(ledger: Ledger, write: Write, known: Entry | None, shown: TimeEntry) -> str | None:
@@ -223,7 +233,7 @@ async def _unreadable(ledger: Ledger, claimed: Claimed, error: KeitoError) -> Wa
     return await waits(ledger, write, write.state, Waiting(unreachable(error), pause(write.attempts, error), error))
 
 
-async def _failed(ledger: Ledger, claimed: Claimed, error: KeitoError) -> Waiting:
+async def _failed(ledger: Ledger, claimed: Claimed, shown: TimeEntry, error: KeitoError) -> Waiting:
     write = claimed.write
     if not error.nothing_written:
         why = f"Keito gave no usable answer to the delete ({error})."
@@ -231,14 +241,36 @@ async def _failed(ledger: Ledger, claimed: Claimed, error: KeitoError) -> Waitin
     if holds_up(error, promised=True):
         waiting = Waiting(unreachable(error), pause(write.attempts, error), error)
         return await waits(ledger, write, WriteState.QUEUED, waiting)
-    await _leave(ledger, claimed, f"{error}.")
+    await _leave(ledger, claimed, f"{error}.", shown)
     raise error
 
 
-async def _leave(ledger: Ledger, claimed: Claimed, why: str, *, person: str | None = None) -> None:
-    """Leave an entry in Keito that was to be deleted: it is refused, or a person changed it."""
+async def _leave(
+    ledger: Ledger, claimed: Claimed, why: str, shown: TimeEntry | None = None, *, person: str | None = None
+) -> None:
+    """Leave an entry in Keito that was to be deleted: it is refused, or a person changed it.
+
+    A timer that runs there is stopped, though: its work ended when it was stopped or discarded here.
+    """
+    write, entry = claimed.write, claimed.entry
     changes: dict[str, object] = {}
-    if claimed.entry is not None and claimed.entry.state is EntryState.DISCARDED:
-        changes = {"state": EntryState.STOPPED} | ({"person": person} if person else {})
-    write = claimed.write
+    if entry is not None and entry.state is EntryState.DISCARDED:
+        if shown is not None and shown.is_running and write.body.get("was") in OPEN:
+            await _stop(ledger, write, entry)
+            changes = {"state": EntryState.STOPPING}
+        else:
+            changes = {"state": EntryState.STOPPED} | ({"person": person} if person else {})
     await ledger.settle(write.write_id, WriteState.REFUSED, why, entry_key=write.entry_key, changes=changes)
+
+
+async def _stop(ledger: Ledger, write: Write, entry: Entry) -> None:
+    """Queue the stop of a timer that its session's discard should have deleted, unless one waits already."""
+    if any(update.body.get("is_running") is False for update in await ledger.unsettled_updates(entry)):
+        return
+    body = write.body.get("stop")
+    if body is None:
+        took = elapsed(entry.started, write.sent).duration if entry.started else LONGEST_TIMER
+        hours = decimal_hours.of_duration(min(took, LONGEST_TIMER))
+        body = {"hours": float(hours), "is_running": False}
+    amendment = Amendment(entry_key=entry.entry_key, body=body, leave_now=False)
+    await ledger.journal.amend(amendment, ledger.clock.now())

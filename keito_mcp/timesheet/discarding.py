@@ -221,7 +221,7 @@ async def _match_keys(ledger: Ledger, scope: _Scope, found: Mapping[str, TimeEnt
         if (shown := by_key.get(key)) is None:
             scope.missing.append(entry)
             continue
-        await creates.arrived(ledger, await ledger.journal.create_of(entry), entry, shown)
+        await creates.turned_up(ledger, await ledger.journal.create_of(entry), entry, shown)
         known = await ledger.journal.find(entry.owner.account, shown.id)
         if known is not None:
             scope.known[shown.id] = known

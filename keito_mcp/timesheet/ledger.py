@@ -35,7 +35,15 @@ _log = logging.getLogger(__name__)
 
 
 class CannotTell(Exception):
-    """Whether an entry is in Keito could not be found out; the text says why."""
+    """Whether an entry is in Keito could not be found out; the text says why.
+
+    Attributes:
+        error: What Keito answered, where it is Keito that is in the way.
+    """
+
+    def __init__(self, why: str, error: KeitoError | None = None) -> None:
+        super().__init__(why)
+        self.error = error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +126,7 @@ class Ledger:
                         return found
                     more = page.following is not None
             except KeitoError as error:
-                raise CannotTell(str(error)) from error
+                raise CannotTell(str(error), error) from error
         if more:
             raise CannotTell("it gave no answer in time, or shows too many entries on those days")
         return found

@@ -81,9 +81,10 @@ async def _stop_own(ledger: Ledger, worker: Worker, asked: _Asked) -> EntryAnswe
     try:
         shown = await _running_in_keito(ledger, worker)
     except KeitoError as error:
-        # What was stopped here before is known without Keito.
-        if not is_away(error) or await ledger.journal.last_stopped(worker.owner) is None:
+        last = await ledger.journal.last_stopped(worker.owner)
+        if not is_away(error) or last is None or last.state is not EntryState.STOPPING:
             raise
+        # The same stop again, while it waits for Keito.
         shown = None
     if shown is None:
         return await _nothing_runs(ledger, worker)
@@ -133,9 +134,10 @@ async def _ended(ledger: Ledger, known: Entry) -> EntryAnswer:
     """An entry that was stopped before: finished in Keito, or waiting to be told to it."""
     waiting = await ledger.journal.unsettled(known.owner.account, known.entry_key)
     left = [write for write in waiting if write.state is not WriteState.CONFIRMING]
+    closed = known.closed if known.closed and known.person is None else ""
     if not left:
-        return EntryAnswer.of(Status.ALREADY_STOPPED, known=known)
-    return queued(known, Waiting(left[0].reason or "It was stopped before."), left[-1].body)
+        return EntryAnswer.of(Status.ALREADY_STOPPED, known=known).saying(closed)
+    return queued(known, Waiting(left[0].reason or "It was stopped before."), left[-1].body).saying(closed)
 
 
 async def _stop_or_correct(
@@ -279,9 +281,7 @@ async def _nothing_runs(ledger: Ledger, worker: Worker) -> EntryAnswer:
             "Log finished work with log_time; call start_timer before the next work.",
         )
     answer = await _ended(ledger, last)
-    return answer.saying(
-        last.closed or "", "This is the last one stopped. To correct it, call stop_timer with its entry_id."
-    )
+    return answer.saying("This is the last one stopped. To correct it, call stop_timer with its entry_id.")
 
 
 async def _correct(ledger: Ledger, worker: Worker, shown: TimeEntry, known: Entry | None, asked: _Asked) -> EntryAnswer:

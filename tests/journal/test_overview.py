@@ -3,7 +3,7 @@ from decimal import Decimal
 import pytest
 
 from keito_mcp.journal import EntryState, Journal, SessionOverview, WriteState
-from keito_mcp.journal.overview import running
+
 from tests.journal.builders import (
     ACCOUNT,
     WAITS,
@@ -63,7 +63,7 @@ async def test_a_session_has_its_entries_what_waits_for_them_and_what_was_refuse
     assert [write.write_id for write in session.waiting] == [waiting]
     assert [write.write_id for write in session.refused] == [refused]
     assert done not in {waiting, refused}
-    assert [made.entry_key for made in running(session)] == ["key-1"]
+    assert [made.entry_key for made in session.running] == ["key-1"]
 
 
 async def test_a_delete_of_what_another_machine_made_belongs_to_the_session_that_it_was_discarded_with(

@@ -56,7 +56,9 @@ async def test_what_is_deleted_is_kept_whole_in_the_journal_with_the_reason(
         [(body, state)] = journal.execute("SELECT body, state FROM writes WHERE kind = 'delete'")
     journal.close()
 
-    assert json.loads(body) == {"entry": before, "reason": "It failed"}
+    kept = json.loads(body)
+    assert kept["entry"] == before
+    assert kept["reason"] == "It failed"
     assert state == "done"
 
 
@@ -186,19 +188,35 @@ async def test_progress_is_told_for_each_entry(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("fault", [{"cut_before": True}, {"status": 500}, {"hang": True}])
-async def test_a_delete_whose_outcome_is_not_known_is_said_and_the_next_discard_ends_it(
-    agent: Agent, keito: Keito, fault: dict[str, Any]
+async def test_a_delete_whose_outcome_is_not_known_is_said_to_wait_and_is_made_later(
+    agent: Agent, desk: Desk, keito: Keito, fault: dict[str, Any]
 ) -> None:
     first = await agent.call("log_time", hours=1, notes="a")
     second = await agent.call("log_time", hours=1, notes="b")
     keito.fails("DELETE", **fault)
     answer = await agent.call("discard_session")
 
-    reasons = {kept["id"]: kept["reason"] for kept in answer["kept"]}
-    assert "isn't known" in reasons[second["id"]]
-    assert "not tried" in reasons[first["id"]]
-    assert (await agent.call("discard_session"))["kept"] == []
+    assert keito.methods.count("DELETE") == 1
+    assert set(answer["queued"]) == {first["id"], second["id"]}
+    assert (answer["discarded"], answer["kept"], answer["hours"]) == ([], [], 0)
+    assert all(entry_id in answer.text for entry_id in answer["queued"])
+    await desk.deliver_all()
     assert keito.entries() == []
+    assert (await agent.call("discard_session"))["discarded"] == []
+
+
+async def test_the_next_discard_says_nothing_of_what_waits_to_be_deleted_and_does_not_delete_it_twice(
+    agent: Agent, desk: Desk, keito: Keito
+) -> None:
+    await agent.call("log_time", hours=1)
+    keito.fails("DELETE", cut_before=True)
+    await agent.call("discard_session")
+    again = await agent.call("discard_session")
+    await desk.deliver_all()
+
+    assert again["kept"] == []
+    assert keito.entries() == []
+    assert keito.methods.count("DELETE") == 2
 
 
 @pytest.mark.parametrize("fault", [{"cut_after": True}, {"status": 502, "commit": True}])
@@ -213,8 +231,25 @@ async def test_a_delete_whose_answer_was_lost_is_read_again_and_counts(
     assert keito.methods == ["POST", "GET", "DELETE", "GET"]
 
 
-async def test_when_keito_cannot_be_asked_nothing_is_deleted(agent: Agent, keito: Keito) -> None:
-    await agent.call("log_time", hours=1)
+async def test_when_keito_cannot_be_asked_what_this_machine_knows_is_deleted_later(
+    agent: Agent, desk: Desk, keito: Keito
+) -> None:
+    logged = await agent.call("log_time", hours=1)
+    keito.fails("GET", status=500, times=100)
+    answer = await agent.call("discard_session")
+
+    assert answer["queued"] == [logged["id"]]
+    assert answer["discarded"] == []
+    assert "What other machines wrote in this session wasn't looked for" in answer["message"]
+    assert "DELETE" not in keito.methods
+    keito.faults.clear()
+    await desk.deliver_all()
+    assert keito.entries() == []
+    assert keito.methods.count("DELETE") == 1
+
+
+async def test_when_keito_cannot_be_asked_and_nothing_is_known_here_it_is_an_error(agent: Agent, keito: Keito) -> None:
+    await _elsewhere(keito)
     keito.fails("GET", status=500, times=100)
     answer = await agent.call("discard_session")
 
@@ -237,13 +272,17 @@ async def test_an_entry_that_arrived_late_is_discarded_with_its_session(
     assert keito.entries() == []
 
 
-async def test_an_entry_that_may_still_turn_up_is_listed_as_not_discarded(agent: Agent, keito: Keito) -> None:
+async def test_an_entry_that_may_still_turn_up_is_listed_as_waiting_and_not_sent_again(
+    agent: Agent, desk: Desk, keito: Keito
+) -> None:
     keito.fails("POST", cut_before=True)
-    await agent.call("log_time", hours=1)
+    logged = await agent.call("log_time", hours=1)
     answer = await agent.call("discard_session")
+    await desk.deliver_all()
 
-    [kept] = answer["kept"]
-    assert "Look again in 2 minutes" in kept["reason"]
+    assert (answer["queued"], answer["discarded"]) == ([logged["id"]], [])
+    assert keito.methods.count("POST") == 1
+    assert keito.entries() == []
 
 
 async def test_when_there_is_more_than_is_looked_through_the_answer_says_so(
@@ -275,8 +314,8 @@ async def test_a_stop_that_arrived_late_is_our_own_and_does_not_keep_the_entry(
 
 
 @pytest.mark.parametrize(("status", "retry_after"), [(429, 60), (429, None), (401, None)])
-async def test_a_limit_or_a_bad_key_ends_the_deleting_at_once(
-    agent: Agent, keito: Keito, status: int, retry_after: int | None
+async def test_a_limit_or_a_bad_key_ends_the_deleting_at_once_and_the_rest_is_deleted_later(
+    agent: Agent, desk: Desk, keito: Keito, status: int, retry_after: int | None
 ) -> None:
     for notes in "abc":
         await agent.call("log_time", hours=1, notes=notes)
@@ -284,8 +323,13 @@ async def test_a_limit_or_a_bad_key_ends_the_deleting_at_once(
     answer = await agent.call("discard_session")
 
     assert keito.methods.count("DELETE") == 1
-    assert [kept["reason"] for kept in answer["kept"]].count("It was not tried.") == 2
-    assert (f"again in {retry_after} s" in answer.text) is (retry_after is not None)
+    assert set(answer["queued"]) == {entry["id"] for entry in keito.entries()}
+    assert len(answer["queued"]) == 3
+    assert (answer["kept"], answer["hours"]) == ([], 0)
+    keito.faults.clear()
+    await desk.deliver_all()
+    assert keito.entries() == []
+    assert keito.methods.count("DELETE") == 4
 
 
 async def test_over_http_without_sessions_no_agent_discards_what_may_be_anothers(
