@@ -57,8 +57,8 @@ async def examine(runtime: Runtime) -> Report:
     except SettingsError as error:
         return Report(__version__, {}, {}, {}, "not looked at", str(error), healthy=False)
     try:
-        await runtime.journal.unsettled(settings.account)
-        journal, journal_works = f"works, in {settings.folder}", True
+        await runtime.journal.check_integrity()
+        journal, journal_works = f"works, in {settings.folder} (integrity_check: ok)", True
     except JournalError as error:
         journal, journal_works = str(error), False
     keito, keito_works = await _reach(runtime)

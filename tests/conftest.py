@@ -1,17 +1,15 @@
 import os
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
-import anyio
 import pytest
 
 from keito_mcp.config import Settings
 from keito_mcp.keito import Timeouts
 from keito_mcp.runtime import Runtime
-from keito_mcp.sandbox import Faults, RecordedRequest, Store, serve
 from keito_mcp.server import build_server
-from tests.kit import KEY, PERSONS_KEY, PROJECT, QUICK, Agent, Desk, FakeClock, Keito, MakeDesk, Neighbour, Serving
+from tests.kit import KEY, PROJECT, QUICK, Agent, Desk, FakeClock, Keito, MakeDesk, Neighbour, embedded_keito
 
 
 @pytest.fixture
@@ -35,26 +33,8 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 async def keito(tmp_path: Path, clock: FakeClock) -> AsyncIterator[Keito]:
-    store, faults, requests = Store(tmp_path / "keito.sqlite3"), Faults(), list[RecordedRequest]()
-
-    async def run(port: int, announce: Callable[[str], None]) -> None:
-        await serve(
-            store,
-            port=port,
-            faults=faults,
-            requests=requests,
-            clock=lambda: clock.wall,
-            api_keys=[KEY, PERSONS_KEY],
-            forbidden_projects=["prj_forbidden"],
-            on_ready=announce,
-        )
-
-    async with anyio.create_task_group() as tasks:
-        serving = Serving(tasks, run)
-        await serving.begin()
-        yield Keito(serving, store, faults, clock, requests)
-        tasks.cancel_scope.cancel()
-    store.close()
+    async with embedded_keito(tmp_path / "keito.sqlite3", clock) as serving:
+        yield serving
 
 
 @pytest.fixture

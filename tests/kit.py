@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -18,7 +19,7 @@ from mcp.types import CallToolResult, Implementation, TextContent
 from keito_mcp.clock import Instant
 from keito_mcp.keito import Timeouts
 from keito_mcp.runtime import Runtime
-from keito_mcp.sandbox import Fault, Faults, RecordedRequest, Store
+from keito_mcp.sandbox import Fault, Faults, RecordedRequest, Store, serve
 from keito_mcp.server import KeitoServer
 from keito_mcp.timesheet import Delivered
 
@@ -153,6 +154,31 @@ class Keito:
 
     def fails(self, method: str | None = None, **fault: Any) -> None:
         self.faults.add(Fault(method=method, **fault))
+
+
+@asynccontextmanager
+async def embedded_keito(file: Path, clock: FakeClock) -> AsyncIterator[Keito]:
+    """The embedded Keito on a socket of its own, with its entries in a file."""
+    store, faults, requests = Store(file), Faults(), list[RecordedRequest]()
+
+    async def run(port: int, announce: Callable[[str], None]) -> None:
+        await serve(
+            store,
+            port=port,
+            faults=faults,
+            requests=requests,
+            clock=lambda: clock.wall,
+            api_keys=[KEY, PERSONS_KEY],
+            forbidden_projects=["prj_forbidden"],
+            on_ready=announce,
+        )
+
+    async with anyio.create_task_group() as tasks:
+        serving = Serving(tasks, run)
+        await serving.begin()
+        yield Keito(serving, store, faults, clock, requests)
+        tasks.cancel_scope.cancel()
+    store.close()
 
 
 @dataclass

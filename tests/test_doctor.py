@@ -1,4 +1,5 @@
 import json
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import pytest
 from keito_mcp import cli
 from keito_mcp.config import Settings
 from keito_mcp.doctor import examine
+from keito_mcp.journal.file import open_journal
+from keito_mcp.paths import journal_file
 from keito_mcp.runtime import Runtime
 from keito_mcp.version import __version__
 from tests.kit import KEY, PROJECT, QUICK, Keito
@@ -161,6 +164,43 @@ async def test_a_state_folder_that_cant_be_written_is_named_and_fails(
     assert str(folder) in report["journal"]
     assert "KEITO_STATE_DIR" in report["journal"]
     assert report["keito"].startswith("answers at")
+
+
+async def test_the_journal_is_checked_and_well(doctor: Doctor, keito: Keito, tmp_path: Path) -> None:
+    doctor.set(keito)
+    _, report = await doctor.reports()
+    assert report["journal"] == f"works, in {tmp_path / 'state'} (integrity_check: ok)"
+
+
+@pytest.mark.parametrize("where", ["the first page", "a later page"])
+async def test_a_damaged_journal_is_said_and_left_where_it_is(
+    doctor: Doctor, keito: Keito, tmp_path: Path, where: str
+) -> None:
+    folder = tmp_path / "state"
+    open_journal(folder).close()
+    content = bytearray(journal_file(folder).read_bytes())
+    page = 0 if where == "the first page" else 4096 * 4
+    content[page : page + 4096] = b"\xff" * 4096
+    journal_file(folder).write_bytes(content)
+    doctor.set(keito)
+    code, report = await doctor.reports()
+    assert code == 1
+    assert report["healthy"] is False
+    assert f"{journal_file(folder)} is damaged (integrity_check: " in report["journal"]
+    assert report["keito"].startswith("answers at")
+    assert journal_file(folder).read_bytes() == content
+    assert list(folder.glob("*corrupt*")) == []
+
+
+async def test_a_journal_of_a_newer_program_is_said_and_isnt_healthy(
+    doctor: Doctor, keito: Keito, tmp_path: Path
+) -> None:
+    with closing(open_journal(tmp_path / "state")) as connection:
+        connection.execute("PRAGMA user_version = 1000")
+    doctor.set(keito)
+    code, report = await doctor.reports()
+    assert code == 1
+    assert "newer keito-mcp" in report["journal"]
 
 
 async def test_a_state_folder_that_the_embedded_keito_cant_write_is_named_and_fails(

@@ -14,7 +14,8 @@ from keito_mcp.journal import accounts, amending, creating, entries, life, overv
 from keito_mcp.journal.accounts import Queue
 from keito_mcp.journal.amending import Amendment
 from keito_mcp.journal.columns import insert, of_write
-from keito_mcp.journal.file import JournalError, open_journal
+from keito_mcp.journal.damage import is_damage
+from keito_mcp.journal.file import JournalError, OpenJournal, check_journal, open_journal
 from keito_mcp.journal.overview import SessionOverview
 from keito_mcp.journal.queue import IsGone
 from keito_mcp.journal.rows import Abandoned, Claimed, Earlier, Entry, Owner, Settlement, Sign, Write
@@ -51,15 +52,18 @@ class Journal:
         self._is_gone = is_gone
         self._on_commit = on_commit
         self._lock = Lock()
-        self._connection: sqlite3.Connection | None = None
+        self._connection: OpenJournal | None = None
+        self._suspect = False
         self.process = process or str(this_process())
 
     def close(self) -> None:
         """Close the file, if it was opened."""
         with self._lock:
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
+            self._close()
+
+    async def check_integrity(self) -> None:
+        """Let SQLite check the whole file; raises `JournalError` where something is wrong, and leaves it as it is."""
+        await anyio.to_thread.run_sync(check_journal, self._folder)
 
     # What is asked for
 
@@ -233,8 +237,24 @@ class Journal:
     def _use(self, work: Callable[[sqlite3.Connection], T]) -> T:
         with self._lock:
             try:
-                if self._connection is None:
-                    self._connection = open_journal(self._folder)
-                return work(self._connection)
+                return work(self._opened())
             except sqlite3.Error as error:
+                if is_damage(error):
+                    # The next use opens it anew, and finds the damage wherever in the file it is.
+                    self._suspect = True
+                    self._close()
                 raise JournalError(f"the journal in {self._folder} can't be used ({error})") from error
+
+    def _opened(self) -> OpenJournal:
+        if self._connection is not None and not self._connection.is_in_place():
+            # Another process found it damaged; what is written to it now would be forgotten.
+            self._close()
+        if self._connection is None:
+            self._connection = open_journal(self._folder, suspect=self._suspect)
+            self._suspect = False
+        return self._connection
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None

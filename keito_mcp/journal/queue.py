@@ -106,6 +106,8 @@ def settle(connection: sqlite3.Connection, settlement: Settlement, process: str)
     that was sent twice the second answer says nothing of the first copy, so only who looks once more may settle it.
     """
     write = read(connection, settlement.write_id) if settlement.write_id is not None else None
+    if write is None and settlement.write_id is not None:
+        return
     if write is not None:
         is_anothers = write.lease != process and (
             settlement.outcome in _WAITING or write.state is WriteState.CONFIRMING
@@ -247,6 +249,7 @@ def open_writes(connection: sqlite3.Connection, account: str, entry_key: str | N
     return [columns.write(row) for row in rows]
 
 
-def read(connection: sqlite3.Connection, write_id: int) -> Write:
-    """The write with this number."""
-    return columns.write(connection.execute("SELECT * FROM writes WHERE write_id = ?", (write_id,)).fetchone())
+def read(connection: sqlite3.Connection, write_id: int) -> Write | None:
+    """The write with this number; None where the file in which it was recorded is another one."""
+    row = connection.execute("SELECT * FROM writes WHERE write_id = ?", (write_id,)).fetchone()
+    return columns.write(row) if row is not None else None

@@ -64,7 +64,7 @@ CREATE INDEX open_timers ON entries (account) WHERE started_wall IS NOT NULL AND
 ALTER TABLE entries ADD COLUMN closed TEXT;
 
 CREATE TABLE queue (
-    write_id INTEGER PRIMARY KEY,
+    write_id INTEGER PRIMARY KEY AUTOINCREMENT,
     account TEXT NOT NULL,
     kind TEXT NOT NULL CHECK (kind IN ('create', 'update', 'delete')),
     entry_key TEXT REFERENCES entries,
@@ -97,6 +97,12 @@ INSERT INTO queue
            sent_at, sent_monotonic, sent_boot, 1, 0, 0, NULL, sent_at, sent_monotonic, sent_boot, 0.0, 0, settled_at
     FROM writes;
 DROP TABLE writes;
+-- No number of one file ever means another write in the file that takes its place.
+INSERT INTO queue (write_id, account, kind, body, state, asked_at, sent_at, sent_monotonic, sent_boot, sends, looks,
+                   attempts, rested_at, rested_monotonic, rested_boot, rest, promised)
+    VALUES (1000000000000 + abs(random() % 1000000000000), '', 'update', '', 'dropped', '', '', 0.0, '', 0, 0, 0, '',
+            0.0, '', 0.0, 0);
+DELETE FROM queue WHERE account = '';
 ALTER TABLE queue RENAME TO writes;
 CREATE INDEX writes_by_entry ON writes (entry_key);
 CREATE INDEX writes_by_fingerprint ON writes (account, fingerprint, asked_at);

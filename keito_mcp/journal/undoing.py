@@ -92,7 +92,7 @@ def restorable(connection: sqlite3.Connection, account: str, session_id: str) ->
 def restore(connection: sqlite3.Connection, deleted: Write, entry: Entry, create: Write) -> bool:
     """Queue the create of an entry that was deleted, once; False where somebody else did so meanwhile."""
     known = queue.read(connection, deleted.write_id)
-    if known.state is not WriteState.DONE:
+    if known is None or known.state is not WriteState.DONE:
         return False
     way(known.state, WriteState.UNDONE)
     connection.execute("UPDATE writes SET state = 'undone' WHERE write_id = ?", (known.write_id,))

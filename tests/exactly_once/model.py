@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,6 @@ from keito_mcp.waits import LONGEST_TIMER, SAME_CALL
 from tests.exactly_once.world import Killed, Server, World, world
 
 SERVERS = 3
-CONFLICT = 409
 TOLERANCE = Decimal("0.0001")
 
 PASSING: list[dict[str, Any]] = [
@@ -53,7 +53,7 @@ def faults_of(kinds: list[dict[str, Any]], *methods: str) -> st.SearchStrategy[l
 
     def made(kind: dict[str, Any], method: str, after: int) -> dict[str, Any]:
         # Only of a create does a conflict say that it was made.
-        committed = {"commit": kind["commit"] and method == "POST"} if kind.get("status") == CONFLICT else {}
+        committed = {"commit": kind["commit"] and method == "POST"} if kind.get("status") == HTTPStatus.CONFLICT else {}
         return {**kind, **committed, "method": method, "after": after}
 
     fault = st.builds(
@@ -355,7 +355,9 @@ class Model(RuleBasedStateMachine):
             "stop": {"is_running": False},
             "delete": {},
         }[does]
-        return self.portal.call(self.call_person, "DELETE" if does == "delete" else "PATCH", entry["id"], body) < 300
+        method = "DELETE" if does == "delete" else "PATCH"
+        status: int = self.portal.call(self.call_person, method, entry["id"], body)
+        return status < HTTPStatus.MULTIPLE_CHOICES
 
     async def call_person(self, method: str, entry_id: str, body: dict[str, Any]) -> int:
         return await self.world.person(method, entry_id, **body)

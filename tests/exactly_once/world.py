@@ -8,7 +8,6 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-import anyio
 import httpx
 import pytest
 
@@ -18,10 +17,10 @@ from keito_mcp.identity import Call, identify
 from keito_mcp.journal import Journal
 from keito_mcp.keito import Timeouts
 from keito_mcp.runtime import Runtime
-from keito_mcp.sandbox import Fault, Faults, RecordedRequest, Store, serve
+from keito_mcp.sandbox import Fault
 from keito_mcp.sandbox.gate import LateWork
 from keito_mcp.timesheet import Delivered, Worker
-from tests.kit import KEY, PERSONS_KEY, PROJECT, FakeClock, Keito
+from tests.kit import KEY, PERSONS_KEY, PROJECT, FakeClock, Keito, embedded_keito
 
 NO_RATE = 10**9
 IMPATIENT = Timeouts(attempt=0.3, read=0.5, write=0.8, retry_after=0.0, backoff=0.001)
@@ -32,7 +31,7 @@ LATEST_CREATE = timedelta(seconds=280)
 """A create may arrive even after it was sent again, but before it is looked for once more."""
 
 
-class Killed(BaseException):  # noqa: N818 -- no error: nothing that catches errors may catch it
+class Killed(BaseException):
     """The server is gone: it does nothing more, not even what stands in a `finally`."""
 
 
@@ -106,7 +105,7 @@ class World:
         self.started += 1
         process = f"host boot ns {self.started} 0"
         settings = Settings(
-            api_key=KEY,  # type: ignore[arg-type]  # pydantic makes it secret
+            api_key=KEY,
             api_url=self.keito.url,
             project_id=PROJECT,
             timezone="UTC",
@@ -220,8 +219,7 @@ class World:
 @asynccontextmanager
 async def world(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     """A new world, in which what is late arrives when the model says so."""
-    clock, store = FakeClock(), Store(folder / "keito.sqlite3")
-    faults, requests = Faults(), list[RecordedRequest]()
+    clock = FakeClock()
     late: list[Late] = []
 
     def hold(_: LateWork, __: float, work: Callable[[], Awaitable[Any]]) -> None:
@@ -229,32 +227,9 @@ async def world(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
         late.append(Late(exchange._scope["method"], clock.monotonic, work))  # noqa: SLF001
 
     monkeypatch.setattr(LateWork, "schedule", hold)
-    urls: list[str] = []
-    ready = anyio.Event()
-
-    def announce(url: str) -> None:
-        urls.append(url)
-        ready.set()
-
-    async with anyio.create_task_group() as tasks:
-
-        async def run() -> None:
-            await serve(
-                store,
-                faults=faults,
-                requests=requests,
-                clock=lambda: clock.wall,
-                api_keys=[KEY, PERSONS_KEY],
-                on_ready=announce,
-            )
-
-        tasks.start_soon(run)
-        with anyio.fail_after(10):
-            await ready.wait()
-        made = World(Keito(urls[0], store, faults, clock, requests), folder / "state", clock, late)
+    async with embedded_keito(folder / "keito.sqlite3", clock) as keito:
+        made = World(keito, folder / "state", clock, late)
         yield made
         for server in made.servers:
             server.journal.dead = False
             await server.runtime.aclose()
-        tasks.cancel_scope.cancel()
-    store.close()

@@ -3,7 +3,6 @@ from decimal import Decimal
 import pytest
 
 from keito_mcp.journal import EntryState, Journal, SessionOverview, WriteState
-
 from tests.journal.builders import (
     ACCOUNT,
     WAITS,
