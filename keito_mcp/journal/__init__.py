@@ -6,7 +6,7 @@ from keito_mcp.journal.file import JournalError
 from keito_mcp.journal.journal import Journal
 from keito_mcp.journal.overview import SessionOverview
 from keito_mcp.journal.queue import IsGone
-from keito_mcp.journal.rows import Abandoned, Claimed, Earlier, Entry, Owner, Settlement, Sign, Write
+from keito_mcp.journal.rows import Abandoned, Claimed, Earlier, Entry, Owner, Settlement, Sign, Write, asked_for
 from keito_mcp.journal.states import EntryState, NoSuchWay, WriteKind, WriteState
 from keito_mcp.journal.undoing import Thrown
 
@@ -30,4 +30,5 @@ __all__ = [
     "Write",
     "WriteKind",
     "WriteState",
+    "asked_for",
 ]

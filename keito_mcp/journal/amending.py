@@ -26,6 +26,7 @@ class Amendment:
         leave_now: Whether it may be sent at once, if nothing must go before it.
         closed: Why a timer is stopped without its agent.
         only_while_open: Whether nothing is to be done where the timer was stopped meanwhile.
+        of_a_kept_one: Whether the entry was discarded and is about to be kept; else no change of one is recorded.
     """
 
     entry_key: str
@@ -33,6 +34,7 @@ class Amendment:
     leave_now: bool
     closed: str | None = None
     only_while_open: bool = False
+    of_a_kept_one: bool = False
 
 
 def amend(connection: sqlite3.Connection, amendment: Amendment, process: str, now: Instant) -> Write | None:
@@ -43,7 +45,7 @@ def amend(connection: sqlite3.Connection, amendment: Amendment, process: str, no
         its agent is to be told; None where nothing was to be done.
     """
     entry = entries.by_key(connection, amendment.entry_key)
-    if not entry.is_wanted:
+    if not (entry.is_wanted or (amendment.of_a_kept_one and entry.state is EntryState.DISCARDED)):
         # No change of it would ever be made.
         return None
     if amendment.only_while_open and entry.state not in {EntryState.CREATING, EntryState.RUNNING}:

@@ -40,13 +40,16 @@ def claim(
 
 
 def _candidates(connection: sqlite3.Connection, account: str, write_id: int | None) -> list[Write]:
-    """The open writes that no older one of their entry stands before; changes of unwanted entries aren't made."""
+    """The open writes that no older one of their entry stands before.
+
+    A change of a discarded entry isn't made, but what it asked for is known until the entry is deleted.
+    """
     rows = connection.execute(
         f"""
         SELECT writes.* FROM writes LEFT JOIN entries USING (entry_key)
         WHERE writes.account = :account AND writes.state IN {_OPEN}
           AND (:write_id IS NULL OR write_id = :write_id)
-          AND NOT (kind = 'update' AND coalesce(entries.state, '') IN ('gone', 'discarded'))
+          AND NOT (kind = 'update' AND coalesce(entries.state, '') = 'discarded')
           AND NOT EXISTS (
             SELECT 1 FROM writes AS older
             WHERE older.account = writes.account AND older.write_id < writes.write_id
@@ -120,8 +123,8 @@ def settle(connection: sqlite3.Connection, settlement: Settlement, process: str)
         if outcome not in _WAITING:
             _overtake(connection, write, settlement)
     if settlement.entry_key is not None and (settlement.changes or settlement.arrived is not None):
-        is_change = write is not None and write.kind is WriteKind.UPDATE
-        _change_entry(connection, settlement.entry_key, settlement, is_change=is_change)
+        late = settlement.seen or (write is not None and write.kind is WriteKind.UPDATE)
+        _change_entry(connection, settlement.entry_key, settlement, write, late=late)
 
 
 def _outcome(write: Write, settlement: Settlement) -> WriteState:
@@ -190,16 +193,18 @@ def drop(connection: sqlite3.Connection, write: Write, settlement: Settlement, r
     )
 
 
-def _change_entry(connection: sqlite3.Connection, entry_key: str, settlement: Settlement, *, is_change: bool) -> None:
+def _change_entry(
+    connection: sqlite3.Connection, entry_key: str, settlement: Settlement, write: Write | None, *, late: bool
+) -> None:
     entry = entries.by_key(connection, entry_key)
     changes = dict(settlement.changes)
-    if is_change and not entry.is_wanted:
-        # It was discarded while the change was on its way.
+    if (late and not entry.is_wanted) or (write is not None and entry.state is EntryState.GONE):
+        # It was discarded, or a person deleted it, while this was on its way.
         changes.pop("state", None)
     if settlement.arrived is not None:
         changes |= {"state": _arrived(connection, entry_key, entry.state, runs=settlement.arrived)}
         if not entry.is_wanted:
-            late = Write(
+            delete = Write(
                 account=entry.owner.account,
                 kind=WriteKind.DELETE,
                 entry_key=entry_key,
@@ -210,7 +215,7 @@ def _change_entry(connection: sqlite3.Connection, entry_key: str, settlement: Se
                 state=WriteState.QUEUED,
                 sends=0,
             )
-            insert(connection, "writes", of_write(late))
+            insert(connection, "writes", of_write(delete))
     entries.change(connection, entry_key, settlement.at.wall, changes)
 
 

@@ -1,7 +1,7 @@
 """The journal's rows as the rest of the program sees them."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
@@ -89,7 +89,8 @@ class Write:
     """One request that changes something in Keito, recorded before it is sent.
 
     Attributes:
-        body: What is sent; of a delete, the whole entry as Keito last showed it, and why.
+        body: What is sent; of a delete, the whole `entry` as Keito last showed it, the changes of it that were
+            `waiting`, its state before (`was`), its `session_id` and the `reason`.
         sent: When it was sent last; of one that never left, when it was asked for.
         fingerprint: The same for two calls that ask for the same thing.
         call_id: The host's id of the call, where it sends one.
@@ -125,6 +126,11 @@ class Write:
     def json_body(self) -> str:
         """The body as it is sent."""
         return json.dumps(self.body, ensure_ascii=False)
+
+
+def asked_for(writes: Iterable[Write]) -> dict[str, Any]:
+    """What the changes among an entry's writes make of it together, the oldest first."""
+    return {name: value for write in writes if write.kind is WriteKind.UPDATE for name, value in write.body.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +186,7 @@ class Settlement:
         arrived: Of a create, whether the entry runs as Keito shows it; the entry's state follows from that and
             from what was asked for meanwhile.
         looked: Whether it was looked up, in vain.
+        seen: Whether it was only seen in Keito, so that it brings back nothing that was thrown away since.
         rest: For how many seconds it is to be left alone.
         promised: Whether the agent is told that it waits.
     """
@@ -192,5 +199,6 @@ class Settlement:
     changes: Mapping[str, object] = field(default_factory=dict)
     arrived: bool | None = None
     looked: bool = False
+    seen: bool = False
     rest: float = 0.0
     promised: bool | None = None

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from keito_mcp.clock import Instant
 from keito_mcp.journal import columns, entries, queue
 from keito_mcp.journal.columns import column, insert, of_entry, of_write
-from keito_mcp.journal.rows import Entry, Write
+from keito_mcp.journal.rows import Entry, Write, asked_for
 from keito_mcp.journal.states import EntryState, WriteKind, WriteState, way
 
 
@@ -32,9 +32,7 @@ def throw_away(
 
 def _throw(connection: sqlite3.Connection, entry: Entry, reason: str | None, at: Instant) -> Thrown:
     waiting = queue.open_writes(connection, entry.owner.account, entry.entry_key)
-    stops = [
-        write.body for write in waiting if write.kind is WriteKind.UPDATE and write.body.get("is_running") is False
-    ]
+    changes = asked_for(waiting)
     left = [write for write in waiting if not _dropped(connection, write, at)]
     if entry.is_wanted:
         entries.change(connection, entry.entry_key, at.wall, {"state": EntryState.DISCARDED})
@@ -42,8 +40,7 @@ def _throw(connection: sqlite3.Connection, entry: Entry, reason: str | None, at:
         # A person may have deleted it, or Keito refused it, since it was read.
         return Thrown(entry, is_gone=not any(write.kind is WriteKind.CREATE for write in left))
     if not any(write.kind is WriteKind.DELETE for write in left):
-        stopped = {"stop": stops[-1]} if stops else {}
-        insert(connection, "writes", of_write(_delete(entry, entry.entry_id, reason, at, stopped)))
+        insert(connection, "writes", of_write(_delete(entry, entry.entry_id, reason, at, changes)))
     return Thrown(entry, is_gone=False)
 
 
@@ -61,13 +58,14 @@ def _dropped(connection: sqlite3.Connection, write: Write, at: Instant) -> bool:
     return True
 
 
-def _delete(entry: Entry, entry_id: str, reason: str | None, at: Instant, stopped: Mapping[str, object]) -> Write:
+def _delete(entry: Entry, entry_id: str, reason: str | None, at: Instant, waiting: Mapping[str, object]) -> Write:
     return Write(
         account=entry.owner.account,
         kind=WriteKind.DELETE,
         entry_key=entry.entry_key,
         entry_id=entry_id,
-        body={"reason": reason, "session_id": entry.owner.session_id, "was": entry.state.value, **stopped},
+        body={"reason": reason, "session_id": entry.owner.session_id, "was": entry.state.value}
+        | ({"waiting": waiting} if waiting else {}),
         sent=at,
         state=WriteState.QUEUED,
         sends=0,

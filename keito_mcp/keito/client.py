@@ -110,6 +110,7 @@ class Client:
         async with _deadline(self.timeouts.read):
             pause = self.timeouts.backoff
             while True:
+                await self._wait_for_turn()
                 try:
                     return await self._attempt("GET", path, query=query)
                 except errors.RateLimited as error:
@@ -136,12 +137,18 @@ class Client:
             KeitoError: Keito refused or didn't answer; `nothing_written` says what is certain.
         """
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key else None
+        # Before the deadline: what waits for its turn hasn't left.
+        await self._wait_for_turn()
         async with _deadline(self.timeouts.write):
             try:
                 return await self._attempt(method, path, body=body, headers=headers)
             except errors.RateLimited as error:
                 await anyio.sleep(self._pause_asked_for(error))
             return await self._attempt(method, path, body=body, headers=headers)
+
+    async def _wait_for_turn(self) -> None:
+        if self._turn is not None:
+            await self._turn()
 
     def _pause_asked_for(self, error: errors.RateLimited, *, at_least: float = 0.0) -> float:
         """Seconds to wait before one more attempt; raises the error where a call may not take that long."""
@@ -162,8 +169,6 @@ class Client:
         body: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Any:  # noqa: ANN401 -- JSON
-        if self._turn is not None:
-            await self._turn()
         departure = _Departure(traced=self._app is None)
         request = self._http.build_request(
             method, path, params=query, json=body, headers=headers, extensions={"trace": departure}

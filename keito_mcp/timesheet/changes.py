@@ -87,8 +87,8 @@ async def deliver(ledger: Ledger, claimed: Claimed) -> TimeEntry | Waiting | Non
     """
     write, known = claimed.write, claimed.entry
     entry_id = write.entry_id or (known.entry_id if known else None)
-    if entry_id is None:
-        await ledger.settle(write.write_id, WriteState.DROPPED, "The entry was never made.")
+    if entry_id is None or (known is not None and not known.is_wanted):
+        await ledger.settle(write.write_id, WriteState.DROPPED, "The entry is gone.")
         return None
     write = replace(write, entry_id=entry_id)
     with ledger.seeing_it_through() as deadline:

@@ -7,7 +7,7 @@ import anyio
 
 from keito_mcp import hours as decimal_hours
 from keito_mcp.clock import elapsed
-from keito_mcp.journal import Amendment, Claimed, Entry, EntryState, Settlement, Write, WriteKind, WriteState
+from keito_mcp.journal import Amendment, Claimed, Entry, EntryState, Settlement, Write, WriteKind, WriteState, asked_for
 from keito_mcp.keito import KeitoError, NotFound, RateLimited, TimeEntry, Unreachable
 from keito_mcp.timesheet import standing
 from keito_mcp.timesheet.ledger import Ledger
@@ -54,7 +54,7 @@ async def delete(
     """
     if not entries:
         return []
-    writes = [_write(ledger, session, entry, known.get(entry.id), reason) for entry in entries]
+    writes = [await _write(ledger, session, entry, known.get(entry.id), reason) for entry in entries]
     write_ids = await ledger.journal.begin(*writes)
     settlements: list[Settlement] = []
     outcomes: list[Outcome] = []
@@ -78,7 +78,7 @@ async def delete(
     return outcomes
 
 
-def _write(
+async def _write(
     ledger: Ledger, session: tuple[str, str], entry: TimeEntry, known: Entry | None, reason: str | None
 ) -> Write:
     account, session_id = session
@@ -88,10 +88,16 @@ def _write(
         kind=WriteKind.DELETE,
         entry_key=known.entry_key if known else None,
         entry_id=entry.id,
-        body=body | ({"was": known.state.value} if known else {}),
+        body=body | (await _as_it_was(ledger, known) if known else {}),
         sent=ledger.clock.now(),
         lease=ledger.journal.process,
     )
+
+
+async def _as_it_was(ledger: Ledger, known: Entry) -> dict[str, object]:
+    """What of an entry Keito doesn't show: its state here, and the changes that it isn't told yet."""
+    waiting = asked_for(await ledger.unsettled_updates(known))
+    return {"was": known.state.value} | ({"waiting": waiting} if waiting else {})
 
 
 _Settled = tuple[Outcome, Settlement]
@@ -267,10 +273,10 @@ async def _stop(ledger: Ledger, write: Write, entry: Entry) -> None:
     """Queue the stop of a timer that its session's discard should have deleted, unless one waits already."""
     if any(update.body.get("is_running") is False for update in await ledger.unsettled_updates(entry)):
         return
-    body = write.body.get("stop")
-    if body is None:
+    body = write.body.get("waiting", {})
+    if body.get("is_running") is not False:
         took = elapsed(entry.started, write.sent).duration if entry.started else LONGEST_TIMER
         hours = decimal_hours.of_duration(min(took, LONGEST_TIMER))
         body = {"hours": float(hours), "is_running": False}
-    amendment = Amendment(entry_key=entry.entry_key, body=body, leave_now=False)
+    amendment = Amendment(entry_key=entry.entry_key, body=body, leave_now=False, of_a_kept_one=True)
     await ledger.journal.amend(amendment, ledger.clock.now())

@@ -8,7 +8,7 @@ import anyio
 
 from keito_mcp.clock import Clock
 from keito_mcp.journal import Claimed, Entry, Journal, Write, WriteKind, WriteState
-from keito_mcp.keito import KeitoError, TimeEntry
+from keito_mcp.keito import AuthenticationFailed, KeitoError, RateLimited, TimeEntry, Unreachable
 from keito_mcp.timesheet import abandoned, changes, creates, deletes
 from keito_mcp.timesheet.ledger import Ledger
 from keito_mcp.timesheet.problem import Problem
@@ -98,8 +98,8 @@ class Courier:
                 return Rest(claimed)
             delivered = await self._deliver(claimed)
             told(delivered)
-            if delivered.waits is not None and (error := delivered.waits.error) is not None:
-                return Rest(delivered.waits.seconds, error)
+            if delivered.waits is not None and _concerns_all(delivered.waits.error):
+                return Rest(delivered.waits.seconds, delivered.waits.error)
 
     async def _deliver(self, claimed: Claimed) -> Delivered:
         refused: str | None = None
@@ -116,6 +116,11 @@ class Courier:
         """Forget what was settled long ago."""
         before = self._ledger.clock.now().wall - KEPT
         await self._ledger.journal.prune(before)
+
+
+def _concerns_all(error: KeitoError | None) -> bool:
+    """Whether what kept one write from Keito keeps every other one from it, too."""
+    return isinstance(error, Unreachable | RateLimited | AuthenticationFailed)
 
 
 async def wait_for_turn(journal: Journal, clock: Clock, account: str, at_most: int, sleep: Sleep = anyio.sleep) -> None:

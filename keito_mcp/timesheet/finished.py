@@ -13,10 +13,8 @@ from keito_mcp.timesheet.problem import NOTHING_SENT, Problem
 from keito_mcp.timesheet.waiting import Waiting, queued
 from keito_mcp.timesheet.work import Work, Worker, fingerprint
 
-_ADDED_NOTHING = (
-    "The same call was made before; this is its entry, and nothing was added. "
-    "To log it again, say in the notes what is different."
-)
+_SAY_WHAT_IS_DIFFERENT = "To log it again, say in the notes what is different."
+_ADDED_NOTHING = f"The same call was made before; this is its entry, and nothing was added. {_SAY_WHAT_IS_DIFFERENT}"
 
 
 async def log(ledger: Ledger, worker: Worker, work: Work, *, hours: Decimal, spent_date: date | None) -> EntryAnswer:
@@ -62,6 +60,6 @@ async def _again(ledger: Ledger, earlier: Earlier) -> EntryAnswer:
         made = await creates.deliver(ledger, claimed, entry) if isinstance(claimed, Claimed) else None
         if isinstance(made, Waiting) or (made is None and entry.entry_id is None):
             waiting = made or Waiting(f"The same call was made before. {write.reason or ''}".strip())
-            return queued(entry, waiting)
+            return queued(entry, waiting).saying(_SAY_WHAT_IS_DIFFERENT)
         answered = made
     return EntryAnswer.of(Status.DUPLICATE, answered, known=entry, message=_ADDED_NOTHING)

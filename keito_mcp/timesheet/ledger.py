@@ -189,7 +189,7 @@ class Ledger:
             if write.kind is WriteKind.UPDATE and (refused or _was_made(write, known, shown))
         ]
         changes = {"state": state, **(answered(shown) if shown else {})} | ({"person": person} if person else {})
-        await self.settle_all(*settled, Settlement(at=at, entry_key=known.entry_key, changes=changes))
+        await self.settle_all(*settled, Settlement(at=at, entry_key=known.entry_key, changes=changes, seen=True))
 
     async def unsettled_updates(self, known: Entry) -> list[Write]:
         """The changes of an entry whose outcome isn't known, oldest first."""

@@ -25,7 +25,7 @@ async def restore(ledger: Ledger, account: str, session_id: str) -> list[Entry]:
     """
     restored: list[Entry] = []
     for deleted in await ledger.journal.restorable(account, session_id):
-        shown = TimeEntry.model_validate(deleted.body["entry"])
+        shown = _as_asked_for(deleted)
         known = await ledger.journal.find(account, deleted.entry_key) if deleted.entry_key else None
         entry = _entry(ledger, deleted, shown, _hours(deleted, shown, known))
         create = Write(
@@ -42,6 +42,11 @@ async def restore(ledger: Ledger, account: str, session_id: str) -> list[Entry]:
         if await ledger.journal.restore(deleted, entry, create):
             restored.append(entry)
     return restored
+
+
+def _as_asked_for(deleted: Write) -> TimeEntry:
+    """An entry as it was deleted, with the changes that were to be made in it."""
+    return TimeEntry.model_validate({**deleted.body["entry"], **deleted.body.get("waiting", {})})
 
 
 def _hours(deleted: Write, shown: TimeEntry, known: Entry | None) -> Decimal:

@@ -49,7 +49,7 @@ def edited_by_a_person(known: Entry, shown: TimeEntry) -> str | None:
         before, after = getattr(known, name), getattr(shown, name)
         if before is not None and after is not None and before != after:
             return f"A person changed its {name}."
-    if known.notes is not None and shown.notes is not None and not same_notes(known.notes, shown.notes):
+    if shown.notes is not None and not same_notes(known.notes, shown.notes):
         return "A person changed its notes."
     return None
 

@@ -4,14 +4,14 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 from keito_mcp.answers import EntryAnswer, Status
-from keito_mcp.journal import Amendment, Claimed, Entry, EntryState, WriteState
+from keito_mcp.journal import Amendment, Claimed, Entry, EntryState, WriteKind, WriteState
 from keito_mcp.keito import KeitoError, TimeEntry, TimeEntryFilter, TimeEntryUpdate
 from keito_mcp.timesheet import changes, creates, standing
 from keito_mcp.timesheet.counting import hours_of
 from keito_mcp.timesheet.ledger import MOST_PAGES, PAGE_LIMIT, Ledger
 from keito_mcp.timesheet.matching import same_notes
 from keito_mcp.timesheet.problem import NOTHING_CHANGED, Problem
-from keito_mcp.timesheet.waiting import Waiting, is_away, queued, unreachable
+from keito_mcp.timesheet.waiting import Waiting, is_away, queued, unreachable, waits
 from keito_mcp.timesheet.work import Worker
 
 
@@ -194,7 +194,7 @@ async def stop_running(
     change = TimeEntryUpdate.model_validate(given)
     answer = await changes.update(ledger, worker, shown, known, change)
     if isinstance(answer, Waiting):
-        return _waits(shown, known, answer, change, worker).saying(message or "")
+        return _kept(shown, known, answer, change, worker).saying(message or "")
     return EntryAnswer.of(Status.STOPPED, answer, known=known, message=message)
 
 
@@ -204,7 +204,7 @@ async def end_here(
     """Stop or correct an entry of this machine without asking Keito, which is told as soon as that can be done.
 
     Raises:
-        Problem: Nothing was asked for.
+        Problem: Nothing was asked for, or the entry is gone.
         JournalError: It couldn't be recorded.
         KeitoError: Keito could be told, and refused it.
     """
@@ -219,17 +219,22 @@ async def end_here(
     change = TimeEntryUpdate.model_validate(fields)
     amendment = Amendment(entry_key=known.entry_key, body=change.body(), leave_now=known.entry_id is None)
     write = await ledger.journal.amend(amendment, ledger.clock.now(), sign=ledger.sign(worker.owner))
+    if write is None:
+        raise standing.deleted(known.handle)
     made: TimeEntry | Waiting = waiting
-    if write is not None and write.state is WriteState.SENT:
+    if write.state is WriteState.SENT and write.kind is WriteKind.CREATE:
         with ledger.seeing_it_through() as deadline:
             made = await creates.send(ledger, write, known, deadline)
+    elif write.state is WriteState.SENT:
+        # It arrived just now, and what stands in Keito is to be read before it is changed.
+        made = await waits(ledger, write, WriteState.QUEUED, waiting)
     if isinstance(made, Waiting):
         return queued(known, made, change.body()).saying(message or "")
     status = Status.STOPPED if known.is_timer else Status.UPDATED
     return EntryAnswer.of(status, made, known=known, message=message)
 
 
-def _waits(
+def _kept(
     shown: TimeEntry, known: Entry | None, waiting: Waiting, change: TimeEntryUpdate, worker: Worker
 ) -> EntryAnswer:
     if known is not None:

@@ -78,6 +78,7 @@ class Item:
         wanted: Whether it must be there in the end; None where the agent got no answer.
         hours: The decimal hours that it must have; None where they aren't known.
         started: The monotonic time of a timer's start.
+        counted: Whether no agent ever said which hours it has.
         person: What a person made of it, as Keito shows it; an empty one was deleted.
         notes_of_a_person: A running timer's notes that a person wrote.
     """
@@ -88,6 +89,7 @@ class Item:
     wanted: bool | None = True
     hours: Decimal | None = None
     started: float | None = None
+    counted: bool = True
     person: dict[str, Any] | None = None
     notes_of_a_person: str | None = None
 
@@ -223,6 +225,9 @@ class Model(RuleBasedStateMachine):
         server = self.world.servers[number]
         item = self.open.get(server.session)
         done = self.attempt(server, lambda: server.runtime.timesheet.stop(server.worker, hours=hours), faults, crash)
+        if hours is not None:
+            for timer in self.items.values():
+                timer.counted = timer.counted and not (timer.session == server.session and timer.hours is None)
         if done.killed:
             if item is not None:
                 item.hours = None
@@ -260,6 +265,7 @@ class Model(RuleBasedStateMachine):
         if not known:
             return
         item = known[which % len(known)]
+        item.counted = False
         done = self.attempt(
             server,
             lambda: server.runtime.timesheet.stop(server.worker, entry_id=item.handle, hours=hours),
@@ -465,7 +471,7 @@ class Model(RuleBasedStateMachine):
             return [f"overwritten: {item} is {entry}"]
         if item.hours is not None and hours != item.hours:
             return [f"wrong hours: {item} is {entry}"]
-        if item.started is not None and not entry["is_running"] and item.hours is None:
+        if item.started is not None and item.counted and not entry["is_running"] and item.hours is None:
             return [f"too many hours: {item} is {entry}"] if hours > self.truth(item) + TOLERANCE else []
         return []
 

@@ -125,13 +125,13 @@ async def test_only_what_waits_moves_to_another_account_with_its_entry_and_its_s
 
 
 async def test_what_was_done_stays_where_it_was_done_when_the_rest_moves(journal: Journal, folder: Path) -> None:
-    await created(journal, A, "te_1")
+    create = await created(journal, A, "te_1")
     change = await begun(journal, changing(A, **WAITS))
-    await created(journal, entry("key-2", timer=False), "te_2")
-    await queued(journal, entry("key-3", timer=False, owner=replace(ME, account="account-3")))
+    done = await created(journal, entry("key-2", timer=False), "te_2")
+    third = await queued(journal, entry("key-3", timer=False, owner=replace(ME, account="account-3")))
     assert await journal.adopt(ACCOUNT, "account-2") == 1
     accounts = rows(folder, "SELECT write_id, account FROM writes ORDER BY write_id")
-    assert accounts == [(1, ACCOUNT), (2, "account-2"), (3, ACCOUNT), (4, "account-3")]
+    assert accounts == [(create, ACCOUNT), (change, "account-2"), (done, ACCOUNT), (third, "account-3")]
     claimed = await journal.claim("account-2", after(0))
     assert isinstance(claimed, Claimed)
     assert claimed.entry is not None

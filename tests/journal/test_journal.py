@@ -264,7 +264,8 @@ async def test_different_agents_at_once_all_get_their_timer(servers: list[Journa
         return lambda journal: create(journal, made)
 
     answers = await at_once(servers, *map(work, range(24)))
-    assert sorted(answers) == list(range(1, 25))
+    numbers = {answer for answer in answers if isinstance(answer, int)}
+    assert len(numbers) == 24
 
 
 @pytest.mark.usefixtures("any_mode")

@@ -195,8 +195,9 @@ async def test_another_agent_is_not_told(journal: Journal, other: dict[str, Any]
 async def test_what_was_settled_long_ago_is_forgotten_with_its_entry_and_session(
     journal: Journal, folder: Path
 ) -> None:
-    await journal.create(TIMER, creating(TIMER), same_since=NOON, sign=sign())
-    await journal.settle(settlement(1, TIMER, {"entry_id": "te_1", "state": EntryState.STOPPED}))
+    create = await journal.create(TIMER, creating(TIMER), same_since=NOON, sign=sign())
+    assert isinstance(create, int)
+    await journal.settle(settlement(create, TIMER, {"entry_id": "te_1", "state": EntryState.STOPPED}))
     await journal.prune(NOON)
     assert len(rows(folder, "SELECT 1 FROM writes")) == 1
     await journal.prune(NOON + timedelta(microseconds=1))
@@ -217,10 +218,10 @@ async def test_what_is_not_settled_is_kept_with_its_entry_and_session(
 
 @pytest.mark.parametrize("state", [EntryState.RUNNING, EntryState.STOPPING])
 async def test_an_entry_that_is_not_finished_is_kept_with_its_create(journal: Journal, state: EntryState) -> None:
-    await created(journal, TIMER, "te_1")
+    create = await created(journal, TIMER, "te_1")
     await becomes(journal, TIMER, state)
     await journal.prune(NOON + 365 * DAY)
-    assert (await journal.create_of(TIMER)).write_id == 1
+    assert (await journal.create_of(TIMER)).write_id == create
     if state is EntryState.RUNNING:
         assert isinstance(await journal.create(entry("key-2"), creating(entry("key-2")), same_since=NOON), Earlier)
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from keito_mcp.journal import Amendment, Claimed, EntryState, Journal, Write, WriteState
 from keito_mcp.journal.states import way
 from keito_mcp.paths import journal_file
-from tests.journal.builders import ACCOUNT, UNHURRIED, after, entry, known, queued, rows, settlement
+from tests.journal.builders import ACCOUNT, UNHURRIED, after, created, entry, known, queued, rows, settlement, stranger
 
 pytestmark = pytest.mark.anyio
 
@@ -136,8 +136,10 @@ STEPS = st.one_of(
     st.tuples(st.just("settle"), WHO, ENDS, st.sampled_from([0.0, 30.0])),
     st.tuples(st.just("amend"), WHO, KEY, st.booleans()),
     st.tuples(st.just("discard"), WHO, KEY),
-    st.tuples(st.just("pass"), st.sampled_from([1, 29, 60, 300])),
+    st.tuples(st.just("pass"), st.sampled_from([1, 60, 60, 300])),
     st.tuples(st.just("kill"), WHO),
+    st.tuples(st.just("late"), WHO),
+    st.tuples(st.just("crash"), WHO, KEY),
 )
 
 
@@ -156,6 +158,14 @@ async def take_step(world: World, step: tuple[Any, ...]) -> None:
         case ("pass", seconds):
             world.now += seconds
         case ("kill", who):
+            world.kill(who)
+        case ("late", who):
+            await world.claim(who)
+            world.now += LEASE
+            await world.claim(1 - who)
+            await world.send(who)
+        case ("crash", who, key):
+            await world.amend(who, key, leave_now=True)
             world.kill(who)
 
 
@@ -177,8 +187,8 @@ async def deliver_the_rest(world: World) -> None:
     pytest.fail("what waits never ends")
 
 
-@settings(UNHURRIED, max_examples=120)
-@given(steps=st.lists(STEPS, max_size=30))
+@settings(UNHURRIED, max_examples=200)
+@given(steps=st.lists(STEPS, min_size=5, max_size=40))
 async def test_each_write_is_in_one_process_hands_in_its_turn_and_all_of_them_end(
     tmp_path: Path, steps: list[tuple[Any, ...]]
 ) -> None:
@@ -186,7 +196,7 @@ async def test_each_write_is_in_one_process_hands_in_its_turn_and_all_of_them_en
     world.journals = [world.journal(1), world.journal(2)]
     try:
         await queued(world.journals[0], entry("key-1"))
-        await queued(world.journals[0], entry("key-2", timer=False))
+        await created(world.journals[0], entry("key-2", owner=stranger()), "te-key-2", lease="process-1")
         with closing(sqlite3.connect(journal_file(world.folder))) as connection:
             connection.executescript(WATCH)
         for step in steps:

@@ -40,10 +40,10 @@ async def throw(journal: Journal, *keys: str, reason: str | None = "Wrong projec
 
 
 async def test_what_never_left_is_dropped_and_gone(journal: Journal, folder: Path) -> None:
-    await queued(journal, TIMER, promised=True)
-    await begun(journal, changing(TIMER, entry_id=None, **WAITS))
+    create = await queued(journal, TIMER, promised=True)
+    change = await begun(journal, changing(TIMER, entry_id=None, **WAITS))
     assert await throw(journal, "key-1") == [("key-1", True)]
-    assert states(folder) == {1: "dropped", 2: "dropped"}
+    assert states(folder) == {create: "dropped", change: "dropped"}
     assert (await known(journal, "key-1")).state is EntryState.DISCARDED
     assert await journal.claim(ACCOUNT, after(9)) is None
 
@@ -71,7 +71,8 @@ async def test_what_is_in_keito_is_deleted_later_and_its_agent_told(journal: Jou
     [delete] = await journal.unsettled(ACCOUNT)
     assert (delete.kind, delete.state, delete.sends, delete.promised) == (WriteKind.DELETE, WriteState.QUEUED, 0, True)
     assert (delete.entry_key, delete.entry_id) == ("key-1", "te_1")
-    assert delete.body == {"reason": "Wrong project", "session_id": "session-1", "was": "running"}
+    stop = {"hours": 1.5, "is_running": False}
+    assert delete.body == {"reason": "Wrong project", "session_id": "session-1", "was": "running", "waiting": stop}
     assert (await claim(journal, 9)).write_id == delete.write_id
 
 
@@ -117,9 +118,9 @@ async def test_what_a_person_deleted_meanwhile_is_gone_and_keeps_nothing_else_fr
 
 
 async def test_an_entry_is_thrown_away_as_it_is_by_then(journal: Journal) -> None:
-    await created(journal, TIMER)
+    create = await created(journal, TIMER)
     before = await known(journal, "key-1")
-    await journal.settle(settlement(1, TIMER, {"entry_id": "te_1"}, arrived=True))
+    await journal.settle(settlement(create, TIMER, {"entry_id": "te_1"}, arrived=True))
     [thrown] = await journal.throw_away([before], None, after(9))
     assert (thrown.entry.entry_id, thrown.is_gone) == ("te_1", False)
     [delete] = await journal.unsettled(ACCOUNT)
