@@ -10,12 +10,14 @@ class Profile:
 
     operations: int
     kills: int
+    is_random: bool = False
+    """Whether each run is another one."""
 
 
 _PROFILES = {
     "ordinary": Profile(operations=500, kills=5),
     "ci": Profile(operations=2_000, kills=20),
-    "soak": Profile(operations=50_000, kills=300),
+    "soak": Profile(operations=50_000, kills=300, is_random=True),
 }
 
 

@@ -106,6 +106,12 @@ class Tally:
     doubled: int = 0
     overwritten: int = 0
 
+    def __str__(self) -> str:
+        counted = (
+            f"{self.operations} operations ({self.accepted} accepted, {self.refused} refused, {self.killed} killed)"
+        )
+        return f"{counted}: lost {self.lost} / doubled {self.doubled} / overwritten {self.overwritten}"
+
 
 TALLY = Tally()
 
