@@ -104,11 +104,10 @@ class Journal:
         Returns:
             The write, held by this process; else the seconds until one may be taken; None where none is left.
         """
-
-        def take(connection: sqlite3.Connection) -> Claimed | float | None:
-            return queue.claim(connection, account, self.process, now, self._is_gone, write_id)
-
-        return await self._commit("claim", take)
+        asked = (account, self.process, now, self._is_gone, write_id)
+        # Most of the time there is nothing to take, and looking costs no commit.
+        found = await self._read(lambda c: queue.next_one(c, *asked))
+        return await self._commit("claim", lambda c: queue.claim(c, *asked)) if isinstance(found, Write) else found
 
     async def send(self, write: Write, now: Instant) -> bool:
         """Record that a claimed write is about to leave, with its body as it is now; False where it was taken away."""
@@ -157,6 +156,12 @@ class Journal:
             return amending.amend(connection, amendment, self.process, now)
 
         return await self._commit("close_timer", close)
+
+    async def left_behind(self, owner: Owner) -> tuple[list[Abandoned], list[tuple[Write, Entry | None]]]:
+        """What a call must see to first: `others_timers` and `untold`, in one look."""
+        return await self._read(
+            lambda c: (life.others_timers(c, owner.account, owner.session_id), life.untold(c, owner))
+        )
 
     async def untold(self, owner: Owner) -> list[tuple[Write, Entry | None]]:
         """The writes that an agent was told would be made, and that were refused since, with their entries."""

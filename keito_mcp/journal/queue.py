@@ -30,11 +30,19 @@ def claim(
     Returns:
         The write; else the seconds until one may be taken; None where none is left.
     """
+    found = next_one(connection, account, process, now, is_gone, write_id)
+    return _take(connection, found, process, now) if isinstance(found, Write) else found
+
+
+def next_one(
+    connection: sqlite3.Connection, account: str, process: str, now: Instant, is_gone: IsGone, write_id: int | None
+) -> Write | float | None:
+    """The write that `claim` would take; takes nothing."""
     soonest: float | None = None
     for candidate in _candidates(connection, account, write_id):
         wait = _wait(candidate, process, now, is_gone)
         if wait <= 0:
-            return _take(connection, candidate, process, now)
+            return candidate
         soonest = wait if soonest is None else min(soonest, wait)
     return soonest
 

@@ -1,5 +1,7 @@
 """Timers that outlived their agents: each is stopped at its session's last sign of life."""
 
+from collections.abc import Sequence
+
 from keito_mcp import hours as decimal_hours
 from keito_mcp.clock import elapsed
 from keito_mcp.journal import Abandoned, Amendment
@@ -8,13 +10,12 @@ from keito_mcp.timesheet.work import utc_text
 from keito_mcp.waits import LONGEST_TIMER, SILENCE
 
 
-async def close(ledger: Ledger, account: str, session_id: str | None) -> list[str]:
-    """Stop the account's timers whose sessions are over; Keito is told later, like of any stop that waits.
+async def close(ledger: Ledger, timers: Sequence[Abandoned]) -> list[str]:
+    """Stop those timers whose sessions are over; Keito is told later, like of any stop that waits.
 
     Args:
         ledger: Where they are kept.
-        account: Whose they are.
-        session_id: The session that asks: it lives.
+        timers: The timers of other sessions than the one that asks.
 
     Returns:
         A sentence for each timer that was stopped.
@@ -23,7 +24,7 @@ async def close(ledger: Ledger, account: str, session_id: str | None) -> list[st
         JournalError: The journal can't be used.
     """
     closed: list[str] = []
-    for timer in await ledger.journal.others_timers(account, session_id):
+    for timer in timers:
         if _is_over(ledger, timer):
             said = await _close(ledger, timer)
             closed += [said] if said else []

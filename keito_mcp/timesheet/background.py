@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass
 
 import anyio
@@ -37,17 +36,20 @@ class Background:
         self._woken = anyio.Event()
         self._failures = 0
         self._not_before = 0.0
+        self._pruned = False
+        self._idle = False
 
     def wake(self, *, reached: bool) -> None:
         """Look into the queue now: there may be something new in it, or Keito was just `reached`."""
+        if reached and self._idle:
+            # Most calls leave nothing behind, and should share the machine with nothing.
+            return
         if reached:
             self._failures = 0
         self._woken.set()
 
     async def run(self) -> None:
         """Work until cancelled. Nothing that fails here fails a call."""
-        with suppress(JournalError):
-            await self._courier.prune()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._again_and_again, self._live)
             tasks.start_soon(self._again_and_again, self._deliver)
@@ -66,10 +68,15 @@ class Background:
     async def _live(self) -> None:
         await anyio.sleep(self._beat.heartbeat)
         await self._journal.beat(self._clock.now())
+        if not self._pruned:
+            # Not sooner: most servers live for a few calls, and no call should wait for this.
+            await self._courier.prune()
+            self._pruned = True
 
     async def _deliver(self) -> None:
         self._woken = anyio.Event()
         rest = await self._courier.run(lambda _: None)
+        self._idle = rest.seconds is None and rest.error is None
         with anyio.move_on_after(self._pause_after(rest)):
             await self._woken.wait()
         await anyio.sleep(max(self._not_before - anyio.current_time(), 0))

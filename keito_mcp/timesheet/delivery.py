@@ -91,7 +91,7 @@ class Courier:
         Raises:
             JournalError: The journal can't be used.
         """
-        await abandoned.close(self._ledger, self._account, None)
+        await abandoned.close(self._ledger, await self._ledger.journal.others_timers(self._account, None))
         while True:
             claimed = await self._ledger.journal.claim(self._account, self._ledger.clock.now())
             if not isinstance(claimed, Claimed):

@@ -1,9 +1,9 @@
 """What an agent must be told beside the answer to its call: what happened while nobody asked."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from keito_mcp.journal import Owner
+from keito_mcp.journal import Entry, Owner, Write
 from keito_mcp.timesheet import abandoned
 from keito_mcp.timesheet.ledger import Ledger
 
@@ -15,8 +15,8 @@ async def attended(ledger: Ledger, owner: Owner) -> AsyncIterator[list[str]]:
     Raises:
         JournalError: The journal can't be used.
     """
-    told = await abandoned.close(ledger, owner.account, owner.session_id)
-    told += await _refused(ledger, owner)
+    timers, refused = await ledger.journal.left_behind(owner)
+    told = [*await abandoned.close(ledger, timers), *await _tell(ledger, refused)]
     try:
         yield told
     except Exception as error:
@@ -25,9 +25,8 @@ async def attended(ledger: Ledger, owner: Owner) -> AsyncIterator[list[str]]:
         raise
 
 
-async def _refused(ledger: Ledger, owner: Owner) -> list[str]:
+async def _tell(ledger: Ledger, refused: Sequence[tuple[Write, Entry | None]]) -> list[str]:
     """What this agent was told would be made, and was refused since; each is told once."""
-    refused = await ledger.journal.untold(owner)
     if not refused:
         return []
     await ledger.journal.told([write.write_id for write, _ in refused])
