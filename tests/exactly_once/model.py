@@ -298,7 +298,9 @@ class Model(RuleBasedStateMachine):
             for item in mine:
                 if str(item.op) not in kept_ops:
                     item.wanted = False
-        if done.killed or done.answer is not None:
+        timer = self.open.get(server.session)
+        if timer is not None and timer.wanted is not True:
+            # One that a person edited is kept, and runs on.
             self.open[server.session] = None
         if done.killed:
             self.unsure.add(server.session)
