@@ -119,8 +119,10 @@ class Keito:
     async def away(self) -> AsyncIterator[None]:
         """Nobody listens at Keito's address meanwhile."""
         await self.serving.end()
-        yield
-        await self.serving.begin()
+        try:
+            yield
+        finally:
+            await self.serving.begin()
 
     @property
     def sent(self) -> list[tuple[str, str]]:

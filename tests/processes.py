@@ -242,11 +242,16 @@ class Wire:
 
 @asynccontextmanager
 async def wire(
-    *arguments: str, env: dict[str, str], tmp_path: Path, mode: str = "auto", cwd: Path | None = None
+    *arguments: str,
+    env: dict[str, str],
+    tmp_path: Path,
+    mode: str = "auto",
+    cwd: Path | None = None,
+    program: tuple[str, ...] = PROGRAM,
 ) -> AsyncIterator[Wire]:
     """A stdio server and a host that it can be spoken to through; it works in a folder that is no repository."""
     log = tmp_path / f"stderr-{os.urandom(4).hex()}"
     with log.open("wb") as stderr:
-        process = await anyio.open_process([*PROGRAM, *arguments], stderr=stderr, env=env, cwd=cwd or tmp_path)
+        process = await anyio.open_process([*program, *arguments], stderr=stderr, env=env, cwd=cwd or tmp_path)
     async with spawned(process):
         yield Wire(process, mode, log)

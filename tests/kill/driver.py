@@ -1,0 +1,95 @@
+"""keito-mcp's own stdio server, with a clock that can be moved and a death that can be ordered.
+
+With the argument `dry` it delivers the queue until nothing waits, and moves the clock by what it would wait for.
+
+`KILL_OFFSET` is a file with the seconds by which the machine's clocks are moved, `KILL_AT` is `name:n` (the n-th
+commit of this name is the last thing that the process does), `KILL_COMMITS` a file for the names of all commits,
+`KILL_BEAT` the seconds of a heartbeat.
+"""
+
+import os
+import signal
+import sys
+from collections import Counter
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import anyio
+
+from keito_mcp.clock import Instant, SystemClock
+from keito_mcp.keito import Timeouts
+from keito_mcp.runtime import Runtime
+from keito_mcp.timesheet import Beat, Courier
+
+NO_RATE = 10**9
+MOST_RUNS = 300
+
+_times: Counter[str] = Counter()
+
+
+class MovedClock:
+    """The machine's clocks, both moved by what the file says."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+        self._clock = SystemClock()
+
+    def now(self) -> Instant:
+        moved = float(self._file.read_text())
+        here = self._clock.now()
+        return replace(here, wall=here.wall + timedelta(seconds=moved), monotonic=here.monotonic + moved)
+
+    def move(self, seconds: float) -> None:
+        fresh = self._file.with_suffix(f".{os.getpid()}")
+        fresh.write_text(str(float(self._file.read_text()) + seconds))
+        fresh.replace(self._file)
+
+
+class Unhurried(Runtime):
+    """A server that makes as many requests a minute as it likes: turns are waited for by the machine's clock."""
+
+    def courier(self, requests_a_minute: int) -> Courier:  # noqa: ARG002 -- at any rate
+        return super().courier(NO_RATE)
+
+
+def committed(name: str) -> None:
+    """Write a commit down, and die where it was ordered."""
+    _times[name] += 1
+    if file := os.environ.get("KILL_COMMITS"):
+        with Path(file).open("a") as commits:
+            commits.write(f"{name}\n")
+    if os.environ.get("KILL_AT") == f"{name}:{_times[name]}":
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+async def run_dry(runtime: Runtime, clock: MovedClock) -> int:
+    account = runtime.settings.account
+    for _ in range(MOST_RUNS):
+        rest = await runtime.courier(NO_RATE).run(lambda _: None)
+        if not await runtime.journal.unsettled(account):
+            await runtime.aclose()
+            return 0
+        clock.move((rest.seconds or 0) + 1)
+    sys.stderr.write(f"still waiting: {await runtime.journal.unsettled(account)}\n")
+    return 1
+
+
+def main() -> int:
+    clock = MovedClock(Path(os.environ["KILL_OFFSET"]))
+    runtime = Unhurried(
+        clock=clock,
+        timeouts=Timeouts(attempt=0.5, read=1.0, write=1.5, retry_after=0.3, backoff=0.01),
+        on_commit=committed,
+        beat=Beat(heartbeat=float(os.environ.get("KILL_BEAT", "60"))),
+    )
+    if sys.argv[1:] == ["dry"]:
+        return anyio.run(run_dry, runtime, clock)
+    from keito_mcp.server import build_server
+    from keito_mcp.transports import run_stdio
+
+    run_stdio(build_server(runtime))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

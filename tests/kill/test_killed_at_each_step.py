@@ -1,0 +1,108 @@
+"""Servers that die right after a commit of their journal, and while a request is in flight."""
+
+import os
+from contextlib import suppress
+from datetime import timedelta
+
+import pytest
+
+from tests.kill.machine import Dead, Machine
+from tests.kill.scripts import SCRIPTS
+from tests.kit import until
+from tests.processes import gone
+from tests.profile import profile
+
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.skipif(os.name != "posix", reason="the signals of POSIX"),
+]
+
+_MANY_KILLS = 20
+
+ONCE_EACH = [
+    ("work", "create:2"),
+    ("work", "settle:3"),
+    ("work", "amend:1"),
+    ("work", "amend:2"),
+    ("work", "claim:2"),
+    ("work", "send:1"),
+    ("lost_answers", "send:1"),
+    ("discard", "begin:1"),
+    ("discard", "throw_away:1"),
+    ("refusal", "told:1"),
+    ("heir", "close_timer:1"),
+    ("heir", "sign:1"),
+]
+"""A step of each kind, for every run."""
+
+MORE = [
+    *(("work", f"{name}:{n}") for name, n in (("create", 1), ("create", 3), ("create", 4), ("amend", 3), ("send", 2))),
+    *(("work", f"{name}:{n}") for name in ("settle", "claim") for n in (1, 4, 5, 6)),
+    *(("work", f"turn:{n}") for n in (1, 2)),
+    ("work", "prune:1"),
+    *(("lost_answers", f"settle:{n}") for n in range(1, 8)),
+    *(("lost_answers", f"send:{n}") for n in (2,)),
+    *(("lost_answers", f"claim:{n}") for n in (2, 3)),
+    *(("discard", f"{name}:{n}") for name, n in (("settle", 3), ("settle", 5), ("settle", 6), ("send", 1))),
+    ("refusal", "settle:2"),
+    ("heir", "create:1"),
+    ("heir", "beat:1"),
+]
+STEPS = [*ONCE_EACH, *(MORE if profile().kills >= _MANY_KILLS else [])]
+
+
+async def predecessor(machine: Machine) -> None:
+    """A server of another session is killed while its timer runs."""
+    async with machine.server("session-0") as agent:
+        await agent.call("start_timer", "inherited")
+        machine.pass_time(timedelta(minutes=12))
+        await agent.call("list_entries")
+        await agent.kill()
+    machine.pass_time(timedelta(minutes=30))
+
+
+@pytest.mark.parametrize(("script", "step"), STEPS, ids=[f"{script}-{step}" for script, step in STEPS])
+async def test_a_server_that_dies_after_a_commit_loses_nothing_and_doubles_nothing(
+    machine: Machine, script: str, step: str
+) -> None:
+    if script == "heir":
+        await predecessor(machine)
+    async with machine.server(KILL_AT=step, KILL_BEAT="0.2") as agent:
+        with suppress(Dead):
+            await SCRIPTS[script](machine, agent)
+        code, _ = await gone(agent.wire.process)
+    assert code == -9
+    tally = await machine.run_dry()
+    assert tally.is_clean, tally
+    assert machine.waiting() == 0
+
+
+@pytest.mark.skipif(profile().kills < _MANY_KILLS, reason="it runs every script to its end")
+async def test_the_scripts_make_every_kind_of_commit_that_a_server_makes_and_one_of_each_is_a_step(
+    machine: Machine,
+) -> None:
+    await predecessor(machine)
+    for name, script in SCRIPTS.items():
+        async with machine.server(f"session-{name}", KILL_BEAT="0.2") as agent:
+            await script(machine, agent)
+    made = set(machine.commits.read_text().split())
+    assert made == {step.partition(":")[0] for _, step in [*ONCE_EACH, *MORE]}
+
+
+@pytest.mark.parametrize("method", ["POST", "PATCH", "DELETE"])
+async def test_a_server_that_is_killed_while_its_request_is_in_flight_loses_nothing_and_doubles_nothing(
+    machine: Machine, method: str
+) -> None:
+    async with machine.server() as agent:
+        await agent.call("start_timer", "timer")
+        machine.pass_time(timedelta(minutes=15))
+        machine.keito.fails(method, delay=5)
+        tool, op = {"POST": ("log_time", "a"), "PATCH": ("stop_timer", None), "DELETE": ("discard_session", None)}[
+            method
+        ]
+        await agent.begin(tool, op, **({"hours": 0.5} if op else {}))
+        await until(lambda: machine.keito.methods[-1] == method and len(machine.keito.methods) > 1)
+        await agent.kill()
+    tally = await machine.run_dry()
+    assert tally.is_clean, tally
+    assert machine.keito.methods.count(method) == (2 if method == "POST" else 1)
