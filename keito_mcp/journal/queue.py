@@ -182,12 +182,15 @@ def _overtake(connection: sqlite3.Connection, write: Write, settlement: Settleme
 
 
 def drop(connection: sqlite3.Connection, write: Write, settlement: Settlement, reason: str) -> None:
-    """Drop the other writes that wait for the same entry, and changes of it that nobody would ask for any more."""
+    """Drop the other changes and deletes of the same entry, also those whose process can't settle them any more.
+
+    Its creates stay: one that is asked for after a delete restores it.
+    """
     connection.execute(
         """
         UPDATE writes SET state = 'dropped', reason = :reason, promised = 0, lease = NULL, settled_at = :at
         WHERE account = :account AND write_id != :write_id
-          AND (state IN ('queued', 'unknown') OR (state = 'sent' AND kind = 'update'))
+          AND kind != 'create' AND state IN ('queued', 'sent', 'unknown')
           AND (entry_key = :entry_key OR entry_id = :entry_id)
         """,
         {

@@ -20,7 +20,9 @@ import anyio
 from keito_mcp.clock import Instant, SystemClock
 from keito_mcp.keito import Timeouts
 from keito_mcp.runtime import Runtime
+from keito_mcp.server import build_server
 from keito_mcp.timesheet import Beat, Courier
+from keito_mcp.transports import run_stdio
 
 NO_RATE = 10**9
 MOST_RUNS = 300
@@ -75,7 +77,7 @@ async def run_dry(runtime: Runtime, clock: MovedClock) -> int:
     return 1
 
 
-def main() -> int:
+def main() -> int:  # noqa: RET503 -- `run_stdio` never returns
     clock = MovedClock(Path(os.environ["KILL_OFFSET"]))
     runtime = Unhurried(
         clock=clock,
@@ -85,9 +87,6 @@ def main() -> int:
     )
     if sys.argv[1:] == ["dry"]:
         return anyio.run(run_dry, runtime, clock)
-    from keito_mcp.server import build_server
-    from keito_mcp.transports import run_stdio
-
     run_stdio(build_server(runtime))
 
 

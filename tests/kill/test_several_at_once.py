@@ -18,7 +18,7 @@ pytestmark = [
     pytest.mark.skipif(os.name != "posix", reason="the signals of POSIX"),
 ]
 
-_LOGS, _STOPS, _DISCARDED = 14, 3, 3
+_LOGS, _STOPS, _DISCARDED = 8, 3, 3
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def clock() -> FakeClock:
 
 
 async def fill_the_queue(keito: Keito, make_desk: MakeDesk) -> None:
-    """Twenty writes that wait: creates, stops and deletes."""
+    """Writes that wait: creates, stops and deletes; few enough for one minute of a `sync`."""
 
     async def offline(session: str, before: str, then: Callable[[Agent], Awaitable[object]], **given: object) -> None:
         async with make_desk(session_id=session).client() as agent:
