@@ -15,6 +15,8 @@ from keito_mcp.waits import LEASE, SYNC_RATE
 
 _LONGEST_WAIT = LEASE.total_seconds()
 _LONGEST_IN_ALL = 3 * _LONGEST_WAIT
+_LOOK_AGAIN = 2.0
+"""Seconds between two looks while another process has a write in its hands: it may be done long before its lease ends."""
 
 
 @dataclass(slots=True)
@@ -105,7 +107,7 @@ async def deliver(runtime: Runtime) -> Report:
             if not _worth_waiting(rest) or not await _waiting(runtime):
                 break
             progress.show(f"Waiting {rest.seconds:.0f} s for what is in another process's hands or rests …")
-            await anyio.sleep(rest.seconds or 0)
+            await anyio.sleep(min(rest.seconds or 0, _LOOK_AGAIN))
     progress.end()
     report.waiting = await _waiting(runtime)
     if rest.error is not None:

@@ -2,15 +2,15 @@
 
 import os
 from collections import Counter
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
 
 from tests.kill.machine import Machine
-from tests.kit import Agent, FakeClock, Keito, MakeDesk, until
+from tests.kit import Answer, FakeClock, Keito, MakeDesk, until
 from tests.processes import run
 
 pytestmark = [
@@ -30,23 +30,22 @@ def clock() -> FakeClock:
 async def fill_the_queue(keito: Keito, make_desk: MakeDesk) -> None:
     """Writes that wait: creates, stops and deletes; few enough for one minute of a `sync`."""
 
-    async def offline(session: str, before: str, then: Callable[[Agent], Awaitable[object]], **given: object) -> None:
+    async def call(session: str, tool: str, **arguments: Any) -> Answer:
         async with make_desk(session_id=session).client() as agent:
-            if before:
-                await agent.call(before, **given)
-            async with keito.away():
-                await then(agent)
-
-    async def log_all(agent: Agent) -> None:
-        for number in range(_LOGS):
-            answer = await agent.call("log_time", hours=0.25 * (number + 1), notes=f"log {number}")
-            assert answer["status"] == "queued"
+            return await agent.call(tool, **arguments)
 
     for number in range(_STOPS):
-        await offline(f"stopped-{number}", "start_timer", lambda agent: agent.call("stop_timer", hours=0.5))
+        await call(f"stopped-{number}", "start_timer")
     for number in range(_DISCARDED):
-        await offline(f"discarded-{number}", "log_time", lambda agent: agent.call("discard_session"), hours=3)
-    await offline("logged", "", log_all)
+        await call(f"discarded-{number}", "log_time", hours=3)
+    async with keito.away():
+        for number in range(_STOPS):
+            await call(f"stopped-{number}", "stop_timer", hours=0.5)
+        for number in range(_DISCARDED):
+            await call(f"discarded-{number}", "discard_session")
+        for number in range(_LOGS):
+            answer = await call("logged", "log_time", hours=0.25 * (number + 1), notes=f"log {number}")
+            assert answer["status"] == "queued"
 
 
 async def test_two_servers_and_a_sync_deliver_everything_and_send_nothing_twice(
