@@ -19,7 +19,7 @@ from tests.processes import PROGRAM, environment, gone, listening, run, wire
 
 pytestmark = pytest.mark.anyio
 
-COMMANDS = ("serve", "demo", "sandbox", "doctor")
+COMMANDS = ("serve", "demo", "sandbox", "doctor", "sessions", "sync", "discard", "restore")
 DOCUMENT = Path(__file__).parent / "sandbox" / "keito-api-v1.md"
 HEAVY = {"mcp", "mcp_types", "httpx", "httpx2", "pydantic", "sqlite3", "yaml", "anyio", "starlette", "uvicorn"}
 

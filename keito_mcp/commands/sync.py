@@ -138,7 +138,7 @@ async def _adopt(runtime: Runtime, *, yes: bool) -> bool:
             return False
         if yes or await anyio.to_thread.run_sync(_asks, _question(queue, here.account_is)):
             moved = await runtime.journal.adopt(queue.account, here.account)
-            say_aside(f"Moved {moved} writes.")
+            say_aside("Moved 1 write." if moved == 1 else f"Moved {moved} writes.")
     return True
 
 

@@ -54,6 +54,6 @@ async def restore(runtime: Runtime, session_id: str, *, as_json: bool) -> bool:
         say(f"Nothing of session {session_id} is to be restored: it wasn't discarded here, or was restored before.")
     else:
         say(f"Restored {made} of {len(restored)} entries of session {session_id}.")
-        if report is not None and not report.all_is_done:
+        if report is not None and (report.refused or not report.all_is_done):
             say(report.text())
     return bool(restored) and made == len(restored)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import anyio
 
@@ -193,7 +194,8 @@ async def deliver(ledger: Ledger, claimed: Claimed) -> Waiting | None:
         if (why := await _changed(ledger, write, known, shown)) is not None:
             await _leave(ledger, claimed, why, shown, person=why)
             raise standing.left_alone(entry_id, why)
-        write = replace(write, body={**write.body, "entry": shown.model_dump(mode="json")})
+        stopped = {"waiting": _stop_of(write, known)} if shown.is_running and known is not None else {}
+        write = replace(write, body={**write.body, "entry": shown.model_dump(mode="json"), **stopped})
         if not await ledger.journal.send(write, ledger.clock.now()):
             return Waiting("Another keito-mcp is sending it just now.")
         try:
@@ -273,10 +275,18 @@ async def _stop(ledger: Ledger, write: Write, entry: Entry) -> None:
     """Queue the stop of a timer that its session's discard should have deleted, unless one waits already."""
     if any(update.body.get("is_running") is False for update in await ledger.unsettled_updates(entry)):
         return
-    body = write.body.get("waiting", {})
-    if body.get("is_running") is not False:
-        took = elapsed(entry.started, write.sent).duration if entry.started else LONGEST_TIMER
-        hours = decimal_hours.of_duration(min(took, LONGEST_TIMER))
-        body = {"hours": float(hours), "is_running": False}
-    amendment = Amendment(entry_key=entry.entry_key, body=body, leave_now=False, of_a_kept_one=True)
+    amendment = Amendment(entry_key=entry.entry_key, body=_stop_of(write, entry), leave_now=False, of_a_kept_one=True)
     await ledger.journal.amend(amendment, ledger.clock.now())
+
+
+def _stop_of(write: Write, entry: Entry) -> dict[str, Any]:
+    """How a timer stops whose delete waits: as it was stopped before, or when it was discarded.
+
+    Once the delete is sent its own time is the sending's, so this is kept with it then.
+    """
+    waiting: dict[str, Any] = write.body.get("waiting", {})
+    if waiting.get("is_running") is False:
+        return waiting
+    took = elapsed(entry.started, write.sent).duration if entry.started else LONGEST_TIMER
+    hours = float(decimal_hours.of_duration(min(took, LONGEST_TIMER)))
+    return {**waiting, "hours": hours, "is_running": False}

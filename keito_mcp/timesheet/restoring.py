@@ -18,7 +18,7 @@ async def restore(ledger: Ledger, account: str, session_id: str) -> list[Entry]:
     """Queue every entry of a discarded session that was deleted and not restored yet.
 
     Each keeps its key and everything else but its id; a timer that ran comes back finished, with the hours that it
-    had when it was deleted.
+    had when it was stopped or discarded.
 
     Raises:
         JournalError: The journal can't be used.
@@ -50,7 +50,7 @@ def _as_asked_for(deleted: Write) -> TimeEntry:
 
 
 def _hours(deleted: Write, shown: TimeEntry, known: Entry | None) -> Decimal:
-    """The hours that stood when it was deleted; those of a running timer as far as a timer counts."""
+    """The hours that stood when it was deleted; those of a running timer until its work ended, at most a timer's."""
     hours = shown.hours or Decimal(0)
     if not shown.is_running:
         return hours
