@@ -295,3 +295,19 @@ async def test_what_keito_refuses_to_make_again_is_said_with_the_reason_and_exit
     said = capsys.readouterr().out
     assert said.startswith("Restored 0 of 1 entries of session session-1.\n")
     assert "403" in said
+
+
+async def test_a_timer_whose_stop_waited_when_it_was_deleted_is_restored_as_it_was_stopped(
+    agent: Agent, desk: Desk, keito: Keito, clock: FakeClock
+) -> None:
+    await agent.call("start_timer", notes="Fix")
+    clock.pass_time(timedelta(hours=1))
+    async with keito.away():
+        await agent.call("stop_timer", notes="Fixed")
+    clock.pass_time(timedelta(hours=2))
+    assert await discard(desk.runtime, "session-1", reason=None, as_json=False)
+    assert keito.entries() == []
+    assert await undo(desk)
+
+    [entry] = keito.entries()
+    assert (entry["is_running"], entry["hours"], entry["notes"]) == (False, 1, "Fixed")
