@@ -240,7 +240,6 @@ def _with_journal(chosen: argparse.Namespace, command: Callable[[Runtime], Await
     import anyio
 
     from keito_mcp.config import SettingsError
-    from keito_mcp.explain import explain
     from keito_mcp.journal import JournalError
     from keito_mcp.keito import KeitoError
     from keito_mcp.timesheet import Problem
@@ -250,7 +249,8 @@ def _with_journal(chosen: argparse.Namespace, command: Callable[[Runtime], Await
         try:
             return DONE if await command(runtime) else FAILED
         except (SettingsError, JournalError, KeitoError, Problem) as error:
-            _say_aside(explain(error, {}, None) or str(error))
+            text = str(error)
+            _say_aside(f"{text[:1].upper()}{text[1:]}")
             return FAILED
         finally:
             await runtime.aclose()

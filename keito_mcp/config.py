@@ -164,8 +164,8 @@ class Settings(BaseSettings):
 
     @property
     def account_is(self) -> str:
-        """The account in words, without its key."""
-        return f"{self.api_url}, {f'account {self.account_id}' if self.account_id else 'the account of its key'}"
+        """The account in words; a key is told from another one by a piece of its hash."""
+        return f"{self.api_url}, {f'account {self.account_id}' if self.account_id else f'key #{self.account[:6]}'}"
 
     @property
     def folder(self) -> Path:

@@ -5,6 +5,7 @@ import json
 from keito_mcp import results
 from keito_mcp.commands.sync import deliver
 from keito_mcp.commands.terminal import Progress, say
+from keito_mcp.journal import WriteKind
 from keito_mcp.runtime import Runtime
 
 
@@ -50,6 +51,8 @@ async def restore(runtime: Runtime, session_id: str, *, as_json: bool) -> bool:
     if as_json:
         counted = {"restored": made, "waiting": len(waiting), "refused": len(refused)}
         say(json.dumps({"session_id": session_id, **counted}, indent=1))
+    elif not restored and await _is_still_to_be_deleted(runtime, session_id):
+        say(f"Session {session_id} is still to be deleted in Keito: run `keito-mcp sync`, then this command again.")
     elif not restored:
         say(f"Nothing of session {session_id} is to be restored: it wasn't discarded here, or was restored before.")
     else:
@@ -57,3 +60,8 @@ async def restore(runtime: Runtime, session_id: str, *, as_json: bool) -> bool:
         if report is not None and (report.refused or not report.all_is_done):
             say(report.text())
     return bool(restored) and made == len(restored)
+
+
+async def _is_still_to_be_deleted(runtime: Runtime, session_id: str) -> bool:
+    waiting = await runtime.journal.unsettled(runtime.settings.account)
+    return any(write.kind is WriteKind.DELETE and write.body.get("session_id") == session_id for write in waiting)

@@ -311,3 +311,12 @@ async def test_a_timer_whose_stop_waited_when_it_was_deleted_is_restored_as_it_w
 
     [entry] = keito.entries()
     assert (entry["is_running"], entry["hours"], entry["notes"]) == (False, 1, "Fixed")
+
+
+async def test_a_session_whose_deletes_still_wait_is_said_to_be_deleted_first(keito: Keito, agent: Agent) -> None:
+    await agent.call("log_time", hours=1)
+    async with keito.away():
+        await agent.call("discard_session")
+        done = await command(keito, "restore", "session-1")
+    assert done.returncode == 1
+    assert "run `keito-mcp sync`, then this command again" in done.stdout

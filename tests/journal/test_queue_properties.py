@@ -187,7 +187,7 @@ async def deliver_the_rest(world: World) -> None:
     pytest.fail("what waits never ends")
 
 
-@settings(UNHURRIED, max_examples=200)
+@settings(UNHURRIED, max_examples=80)
 @given(steps=st.lists(STEPS, min_size=5, max_size=40))
 async def test_each_write_is_in_one_process_hands_in_its_turn_and_all_of_them_end(
     tmp_path: Path, steps: list[tuple[Any, ...]]
