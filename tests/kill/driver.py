@@ -1,6 +1,7 @@
 """keito-mcp's own stdio server, with a clock that can be moved and a death that can be ordered.
 
-With the argument `dry` it delivers the queue until nothing waits, and moves the clock by what it would wait for.
+With the argument `dry` it delivers the queue, once it is told a line, until nothing waits, and moves the clock by what
+it would wait for.
 
 `KILL_OFFSET` is a file with the seconds by which the machine's clocks are moved, `KILL_AT` is `name:n` (the n-th
 commit of this name is the last thing that the process does), `KILL_COMMITS` a file for the names of all commits,
@@ -14,6 +15,7 @@ from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import NoReturn
 
 import anyio
 
@@ -75,6 +77,14 @@ async def run_dry(runtime: Runtime, clock: MovedClock) -> int:
     return 1
 
 
+def serve(runtime: Runtime) -> NoReturn:
+    # What delivers the queue doesn't wait for these imports.
+    from keito_mcp.server import build_server  # noqa: PLC0415
+    from keito_mcp.transports import run_stdio  # noqa: PLC0415
+
+    run_stdio(build_server(runtime))
+
+
 def main() -> int:
     clock = MovedClock(Path(os.environ["KILL_OFFSET"]))
     runtime = Unhurried(
@@ -84,11 +94,9 @@ def main() -> int:
         beat=Beat(heartbeat=float(os.environ.get("KILL_BEAT", "60"))),
     )
     if sys.argv[1:] == ["dry"]:
+        sys.stdin.readline()
         return anyio.run(run_dry, runtime, clock)
-    from keito_mcp.server import build_server
-    from keito_mcp.transports import run_stdio
-
-    run_stdio(build_server(runtime))
+    serve(runtime)
 
 
 if __name__ == "__main__":
