@@ -4,7 +4,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -71,20 +71,21 @@ class Agent:
         return answer
 
     async def kill(self) -> None:
-        await kill(self.wire)
+        """SIGKILL, and see that it is gone."""
+        process = self.wire.process
+        if process.returncode is None:
+            process.send_signal(signal.SIGKILL)
+        await gone(process)
 
-    async def until(self, condition: Any) -> None:
+    async def close(self) -> None:
+        """Give back what the machine holds of a server that is gone."""
+        await self.wire.process.aclose()
+
+    async def until(self, condition: Callable[[], object]) -> None:
         """Wait for what the server does by itself; raises `Dead` where it died before."""
         await until(lambda: condition() or self.wire.process.returncode is not None, 15)
         if self.wire.process.returncode is not None:
             raise Dead
-
-
-async def kill(server: Wire) -> None:
-    """SIGKILL, and see that it is gone."""
-    if server.process.returncode is None:
-        server.process.send_signal(signal.SIGKILL)
-    await gone(server.process)
 
 
 @dataclass

@@ -71,6 +71,7 @@ class Life:
         except Dead:
             self._unanswered = call
             self.outcomes["unanswered"] += 1
+        await agent.close()
 
     async def _answered(self, agent: Agent, call: Call) -> None:
         answer = await agent.call(call[0], call[1], **call[2])
