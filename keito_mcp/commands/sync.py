@@ -15,7 +15,7 @@ from keito_mcp.waits import LEASE, SYNC_RATE
 _LONGEST_WAIT = LEASE.total_seconds()
 _LONGEST_IN_ALL = 3 * _LONGEST_WAIT
 _LOOK_AGAIN = 2.0
-"""Seconds between two looks while another process has a write in its hands, which may be done before its lease ends."""
+"""Seconds between two looks while another process has a write in its hands: it may be done before its lease ends."""
 
 
 @dataclass(slots=True)

@@ -1,6 +1,7 @@
 """keito-mcp's own stdio server, with a clock that can be moved and a death that can be ordered.
 
-With the argument `dry` it delivers the queue until nothing waits, and moves the clock by what it would wait for.
+With the argument `dry` it delivers the queue, once it is told a line, until nothing waits, and moves the clock by what
+it would wait for.
 
 `KILL_OFFSET` is a file with the seconds by which the machine's clocks are moved, `KILL_AT` is `name:n` (the n-th
 commit of this name is the last thing that the process does), `KILL_COMMITS` a file for the names of all commits,
@@ -14,15 +15,14 @@ from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import NoReturn
 
 import anyio
 
 from keito_mcp.clock import Instant, SystemClock
 from keito_mcp.keito import Timeouts
 from keito_mcp.runtime import Runtime
-from keito_mcp.server import build_server
 from keito_mcp.timesheet import Beat, Courier
-from keito_mcp.transports import run_stdio
 
 NO_RATE = 10**9
 MOST_RUNS = 300
@@ -77,7 +77,13 @@ async def run_dry(runtime: Runtime, clock: MovedClock) -> int:
     return 1
 
 
-def main() -> int:  # noqa: RET503 -- `run_stdio` never returns
+def serve(runtime: Runtime) -> NoReturn:
+    # What delivers the queue doesn't wait for these imports.
+
+    run_stdio(build_server(runtime))
+
+
+def main() -> int:
     clock = MovedClock(Path(os.environ["KILL_OFFSET"]))
     runtime = Unhurried(
         clock=clock,
@@ -86,8 +92,9 @@ def main() -> int:  # noqa: RET503 -- `run_stdio` never returns
         beat=Beat(heartbeat=float(os.environ.get("KILL_BEAT", "60"))),
     )
     if sys.argv[1:] == ["dry"]:
+        sys.stdin.readline()
         return anyio.run(run_dry, runtime, clock)
-    run_stdio(build_server(runtime))
+    serve(runtime)
 
 
 if __name__ == "__main__":

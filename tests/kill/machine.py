@@ -2,8 +2,9 @@
 
 import signal
 import sqlite3
+import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -11,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+from anyio.abc import Process
 
 from tests.kill.book import Book, Tally
 from tests.kit import Keito, until
-from tests.processes import Wire, environment, gone, run, wire
+from tests.processes import Wire, environment, gone, spawned, wire
 
 DRIVER = (sys.executable, str(Path(__file__).with_name("driver.py")))
 _DRY = 60.0
@@ -69,20 +71,21 @@ class Agent:
         return answer
 
     async def kill(self) -> None:
-        await kill(self.wire)
+        """SIGKILL, and see that it is gone."""
+        process = self.wire.process
+        if process.returncode is None:
+            process.send_signal(signal.SIGKILL)
+        await gone(process)
 
-    async def until(self, condition: Any) -> None:
+    async def close(self) -> None:
+        """Give back what the machine holds of a server that is gone."""
+        await self.wire.process.aclose()
+
+    async def until(self, condition: Callable[[], object]) -> None:
         """Wait for what the server does by itself; raises `Dead` where it died before."""
         await until(lambda: condition() or self.wire.process.returncode is not None, 15)
         if self.wire.process.returncode is not None:
             raise Dead
-
-
-async def kill(server: Wire) -> None:
-    """SIGKILL, and see that it is gone."""
-    if server.process.returncode is None:
-        server.process.send_signal(signal.SIGKILL)
-    await gone(server.process)
 
 
 @dataclass
@@ -93,6 +96,7 @@ class Machine:
     folder: Path
     book: Book = field(default_factory=Book)
     moved: float = 0.0
+    _dry: Process = field(init=False)
 
     def __post_init__(self) -> None:
         self._offset.write_text("0")
@@ -131,11 +135,24 @@ class Machine:
         async with wire(env=env, tmp_path=self.folder, program=DRIVER) as server:
             yield Agent(self, server)
 
+    @asynccontextmanager
+    async def deliverer(self) -> AsyncIterator[None]:
+        """A process that will deliver the queue; it is started early, to save the tests' time."""
+        log = self.folder / "stderr-dry"
+        with log.open("wb") as stderr:
+            self._dry = await anyio.open_process(
+                [*DRIVER, "dry"], stdout=subprocess.DEVNULL, stderr=stderr, env=self.environment(), cwd=self.folder
+            )
+        async with spawned(self._dry):
+            yield
+
     async def run_dry(self) -> Tally:
         """No more faults, and a process that delivers until nothing waits; then count."""
         self.keito.faults.clear()
-        done = await run("dry", env=self.environment(), cwd=self.folder, program=DRIVER, within=_DRY)
-        assert done.returncode == 0, done.stderr
+        assert self._dry.stdin is not None
+        await self._dry.stdin.send(b"\n")
+        code, _ = await gone(self._dry, _DRY)
+        assert code == 0, (self.folder / "stderr-dry").read_text()
         dry = float(self._offset.read_text())
         self.keito.clock.pass_time(timedelta(seconds=dry - self.moved))
         self.moved = dry

@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 import pytest
 
+from keito_mcp.keito import Timeouts
 from tests.kill.machine import Machine
 from tests.kit import Answer, FakeClock, Keito, MakeDesk, until
 from tests.processes import run
@@ -19,6 +20,8 @@ pytestmark = [
 ]
 
 _LOGS, _STOPS, _DISCARDED = 8, 3, 3
+_AT_ONCE = Timeouts(attempt=1.0, read=1.0, write=1.0, retry_after=0.0, backoff=60.0)
+"""Nothing is tried a second time within a call."""
 
 
 @pytest.fixture
@@ -31,7 +34,7 @@ async def fill_the_queue(keito: Keito, make_desk: MakeDesk) -> None:
     """Writes that wait: creates, stops and deletes; few enough for one minute of a `sync`."""
 
     async def call(session: str, tool: str, **arguments: Any) -> Answer:
-        async with make_desk(session_id=session).client() as agent:
+        async with make_desk(session_id=session, timeouts=_AT_ONCE).client() as agent:
             return await agent.call(tool, **arguments)
 
     for number in range(_STOPS):
