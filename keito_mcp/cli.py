@@ -239,6 +239,7 @@ def _with_journal(chosen: argparse.Namespace, command: Callable[[Runtime], Await
     """Run a command that says whether it did all that was asked; what keeps it from that is said on stderr."""
     import anyio
 
+    from keito_mcp.commands.terminal import reason
     from keito_mcp.config import SettingsError
     from keito_mcp.journal import JournalError
     from keito_mcp.keito import KeitoError
@@ -249,8 +250,7 @@ def _with_journal(chosen: argparse.Namespace, command: Callable[[Runtime], Await
         try:
             return DONE if await command(runtime) else FAILED
         except (SettingsError, JournalError, KeitoError, Problem) as error:
-            text = str(error)
-            _say_aside(f"{text[:1].upper()}{text[1:]}")
+            _say_aside(reason(error))
             return FAILED
         finally:
             await runtime.aclose()

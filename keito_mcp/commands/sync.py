@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from keito_mcp.commands.terminal import Progress, line, of_write, say, say_aside
+from keito_mcp.commands.terminal import Progress, line, of_write, reason, say, say_aside
 from keito_mcp.journal import Queue, Write, WriteState
 from keito_mcp.runtime import Runtime
 from keito_mcp.timesheet import Delivered, Rest
@@ -110,7 +110,7 @@ async def deliver(runtime: Runtime) -> Report:
     progress.end()
     report.waiting = await _waiting(runtime)
     if rest.error is not None:
-        report.problem = f"Keito is in the way: {rest.error}"
+        report.problem = reason(rest.error)
     await courier.prune()
     return report
 

@@ -4,6 +4,8 @@ import sys
 from datetime import datetime
 
 from keito_mcp.journal import Write
+from keito_mcp.keito import AuthenticationFailed, KeitoError
+from keito_mcp.timesheet.waiting import is_away, unreachable
 
 
 def say(text: str) -> None:
@@ -37,6 +39,14 @@ class Progress:
         if self._watched and self._length:
             sys.stderr.write(f"\r{' ' * self._length}\r")
             sys.stderr.flush()
+
+
+def reason(error: Exception) -> str:
+    """What kept a command from its work, as a sentence for a person."""
+    if isinstance(error, AuthenticationFailed) or (isinstance(error, KeitoError) and is_away(error)):
+        return unreachable(error)
+    text = str(error)
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
 
 
 def table(rows: list[list[str]]) -> str:
