@@ -21,6 +21,10 @@ _PROFILES = {
 }
 
 
+_CHOSEN = _PROFILES[os.environ.get("KEITO_MCP_TEST_PROFILE") or "ordinary"]
+"""Read at once: each test takes such settings out of its environment."""
+
+
 def profile() -> Profile:
-    """The profile that the environment names."""
-    return _PROFILES[os.environ.get("KEITO_MCP_TEST_PROFILE") or "ordinary"]
+    """The profile that the environment named when the tests were started."""
+    return _CHOSEN

@@ -107,10 +107,10 @@ class Client:
         Raises:
             KeitoError: Keito refused, or didn't answer in time.
         """
+        await self._wait_for_turn()
         async with _deadline(self.timeouts.read):
             pause = self.timeouts.backoff
             while True:
-                await self._wait_for_turn()
                 try:
                     return await self._attempt("GET", path, query=query)
                 except errors.RateLimited as error:
@@ -137,7 +137,6 @@ class Client:
             KeitoError: Keito refused or didn't answer; `nothing_written` says what is certain.
         """
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key else None
-        # Before the deadline: what waits for its turn hasn't left.
         await self._wait_for_turn()
         async with _deadline(self.timeouts.write):
             try:
@@ -147,6 +146,7 @@ class Client:
             return await self._attempt(method, path, body=body, headers=headers)
 
     async def _wait_for_turn(self) -> None:
+        """Outside of any deadline: what waits for its turn hasn't left."""
         if self._turn is not None:
             await self._turn()
 

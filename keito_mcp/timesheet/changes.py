@@ -59,9 +59,11 @@ async def _begin(
     sign, now = ledger.sign(worker.owner), ledger.clock.now()
     if known is not None:
         amendment = Amendment(entry_key=known.entry_key, body=changes.body(), leave_now=True)
-        write = await ledger.journal.amend(amendment, now, sign=sign)
-        if write is not None:
-            return write
+        amended = await ledger.journal.amend(amendment, now, sign=sign)
+        if amended is None:
+            # It was discarded, or a person deleted it, since it was read.
+            raise deleted(known.handle)
+        return amended
     write = Write(
         account=worker.owner.account,
         kind=WriteKind.UPDATE,
