@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from decimal import Decimal
 from typing import Any
 
 import anyio
@@ -222,7 +223,10 @@ async def _changed(ledger: Ledger, write: Write, known: Entry | None, shown: Tim
     """What a person did to an entry since it was discarded."""
     if known is not None:
         before = replace(known, state=EntryState(write.body.get("was", known.state)))
-        return await standing.changed_since(ledger, before, shown)
+        why = await standing.changed_since(ledger, before, shown)
+        if why is not None and (stopped := await _stopped_since(ledger, write, known, shown)) is not None:
+            return await standing.changed_since(ledger, stopped, shown)
+        return why
     kept = write.body.get("entry")
     if kept is None:
         return None
@@ -231,6 +235,20 @@ async def _changed(ledger: Ledger, write: Write, known: Entry | None, shown: Tim
     names += [] if shown.is_running else ["hours"]
     differing = [name for name in names if getattr(before_, name) != getattr(shown, name)]
     return f"A person changed its {', '.join(differing)}." if differing else None
+
+
+async def _stopped_since(ledger: Ledger, write: Write, known: Entry, shown: TimeEntry) -> Entry | None:
+    """The entry as our own stop left it, where that was on its way when the session was discarded.
+
+    Keito answered us the hours that it shows now; a change that never left was never answered.
+    """
+    waiting: dict[str, Any] = write.body.get("waiting", {})
+    if waiting.get("is_running") is not False or shown.is_running is not False:
+        return None
+    now = await ledger.journal.find(known.owner.account, known.entry_key)
+    if now is None or not now.hours_answered or not decimal_hours.same(now.hours, Decimal(str(waiting["hours"]))):
+        return None
+    return replace(now, state=EntryState.STOPPED)
 
 
 async def _unreadable(ledger: Ledger, claimed: Claimed, error: KeitoError) -> Waiting:
