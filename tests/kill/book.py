@@ -8,8 +8,26 @@ from typing import Any
 import pytest
 
 _STOPPED_FIRST = re.compile(r"Timer (\S+) was stopped first, with ([\d.]+) h")
+_WORK = re.compile(r"work (\S+)")
 _ROUNDED = 0.006
 """Sentences give hours with two digits."""
+
+
+@dataclass(frozen=True)
+class Said:
+    """The hours of a stopped timer, as an answer named them.
+
+    Attributes:
+        handle: The timer.
+        hours: Its hours.
+        exact: How exact they are.
+        op: What was asked for, where the answer shows it.
+    """
+
+    handle: str
+    hours: float
+    exact: float
+    op: str | None = None
 
 
 @dataclass
@@ -58,8 +76,7 @@ class Book:
     """What was asked and answered so far."""
 
     asked: dict[str, Asked] = field(default_factory=dict)
-    said_hours: list[tuple[str, float, float]] = field(default_factory=list)
-    """Handle, hours and how exact they are, of each answer that named the hours of a stopped timer."""
+    said: list[Said] = field(default_factory=list)
 
     def asks(self, tool: str, op: str | None, hours: float | None, since: float) -> None:
         if op is not None:
@@ -74,9 +91,10 @@ class Book:
         if op is not None:
             self.asked[op].accepted = True
         if tool == "stop_timer" and answer["status"] in {"stopped", "already_stopped", "queued"}:
-            self.said_hours.append((answer["id"], float(answer["hours"]), 0.0))
+            work = _WORK.match(answer.get("notes") or "")
+            self.said.append(Said(answer["id"], float(answer["hours"]), 0.0, work[1] if work else None))
         for handle, hours in _STOPPED_FIRST.findall(answer.get("message") or ""):
-            self.said_hours.append((handle, float(hours), _ROUNDED))
+            self.said.append(Said(handle, float(hours), _ROUNDED))
         if tool == "discard_session":
             for made in self.asked.values():
                 made.discarded = made.discarded or made.unwanted
@@ -101,9 +119,12 @@ class Book:
         for entry in entries:
             tally.invented += self._wrong(entry, now)
         handles = {entry["id"] for entry in entries} | set(keys)
-        gone = any(made.unwanted for made in self.asked.values())
-        tally.lost += [handle for handle, _, _ in self.said_hours if handle not in handles and not gone]
+        tally.lost += [said.handle for said in self.said if said.handle not in handles and not self._may_be_gone(said)]
         return tally
+
+    def _may_be_gone(self, said: Said) -> bool:
+        named = self.asked.get(said.op or "")
+        return any(made.unwanted for made in ([named] if named else self.asked.values()))
 
     def _wrong(self, entry: dict[str, Any], now: float) -> list[str]:
         made = self.asked.get(_op(entry))
@@ -111,11 +132,11 @@ class Book:
             return [f"{entry} was never asked for"]
         if made.tool == "log_time":
             return [] if entry["hours"] in made.hours else [f"{_op(entry)} has {entry['hours']} h, not {made.hours}"]
-        said = [one for one in self.said_hours if one[0] in {entry["id"], entry["metadata"].get("entry_key")}]
+        handles = {entry["id"], entry["metadata"].get("entry_key")}
         wrong = [
-            f"{_op(entry)} has {entry['hours']} h, not the {hours} h that were answered"
-            for _, hours, exact in said
-            if entry["hours"] != pytest.approx(hours, abs=exact or 1e-9)
+            f"{_op(entry)} has {entry['hours']} h, not the {said.hours} h that were answered"
+            for said in self.said
+            if said.handle in handles and entry["hours"] != pytest.approx(said.hours, abs=said.exact or 1e-9)
         ]
         if entry["is_running"]:
             wrong.append(f"{_op(entry)} still runs")

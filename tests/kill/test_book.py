@@ -49,3 +49,21 @@ def test_an_entry_that_is_there_twice_is_doubled(book: Book) -> None:
 )
 def test_hours_that_nobody_worked_are_invented(book: Book, wrong: dict[str, Any], said: str) -> None:
     assert said in " ".join(book.against([wrong], _HOUR).invented)
+
+
+def test_what_was_discarded_and_is_there_still_is_invented_and_what_came_later_is_still_owed(book: Book) -> None:
+    book.asks("discard_session", None, None, 0.0)
+    book.hears("discard_session", None, {"session_id": "session-1"})
+    book.asks("log_time", "later", 2.0, 0.0)
+    book.hears("log_time", "later", {"id": "te_later_c", "status": "logged", "hours": 2.0})
+    tally = book.against([entry("log", 1.0, key="a")], _HOUR)
+    assert (tally.invented, tally.lost) == (["log is there still"], ["later"])
+
+
+def test_a_timer_whose_stop_was_answered_is_owed_although_other_work_was_discarded_before() -> None:
+    book = Book()
+    book.asks("log_time", "log", 1.0, 0.0)
+    book.asks("discard_session", None, None, 0.0)
+    book.asks("start_timer", "timer", None, 0.0)
+    book.hears("stop_timer", None, {"id": "b", "status": "stopped", "hours": 0.25, "notes": "work timer"})
+    assert book.against([], _HOUR).lost == ["b"]
