@@ -1,7 +1,7 @@
 """keito-mcp's own stdio server, with a clock that can be moved and a death that can be ordered.
 
 With the argument `dry` it delivers the queue, once it is told a line, until nothing waits, and moves the clock by what
-it would wait for.
+it would wait for. With any other arguments it is the command line, over the same clock and with the same death.
 
 `KILL_OFFSET` is a file with the seconds by which the machine's clocks are moved, `KILL_AT` is `name:n` (the n-th
 commit of this name is the last thing that the process does), `KILL_COMMITS` a file for the names of all commits,
@@ -16,9 +16,11 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import NoReturn
+from unittest import mock
 
 import anyio
 
+from keito_mcp import cli
 from keito_mcp.clock import Instant, SystemClock
 from keito_mcp.keito import Timeouts
 from keito_mcp.runtime import Runtime
@@ -96,6 +98,9 @@ def main() -> int:
     if sys.argv[1:] == ["dry"]:
         sys.stdin.readline()
         return anyio.run(run_dry, runtime, clock)
+    if arguments := sys.argv[1:]:
+        with mock.patch("keito_mcp.runtime.Runtime", return_value=runtime):
+            return cli.main(arguments)
     serve(runtime)
 
 

@@ -16,7 +16,7 @@ from anyio.abc import Process
 
 from tests.kill.book import Book, Tally
 from tests.kit import Keito, until
-from tests.processes import Wire, environment, gone, spawned, wire
+from tests.processes import Wire, environment, gone, run, spawned, wire
 
 DRIVER = (sys.executable, str(Path(__file__).with_name("driver.py")))
 _DRY = 60.0
@@ -118,7 +118,7 @@ class Machine:
         fresh.write_text(str(self.moved))
         fresh.replace(self._offset)
 
-    def environment(self, session: str = "session-1", **more: str | None) -> dict[str, str]:
+    def environment(self, session: str | None = "session-1", **more: str | None) -> dict[str, str]:
         return environment(
             self.keito,
             KEITO_SESSION_ID=session,
@@ -134,6 +134,20 @@ class Machine:
         env = self.environment(session, **more)
         async with wire(env=env, tmp_path=self.folder, program=DRIVER) as server:
             yield Agent(self, server)
+
+    async def command(self, *arguments: str, **more: str | None) -> subprocess.CompletedProcess[str]:
+        """A command of the command line, run to its end or to its death."""
+        return await run(*arguments, env=self.environment(None, **more), cwd=self.folder, program=DRIVER)
+
+    async def command_killed_at_a(self, method: str, *arguments: str) -> None:
+        """A command that gets SIGKILL while Keito has the first request of this kind in its hands."""
+        self.keito.fails(method, delay=5)
+        seen = len(self.keito.requests)
+        process = await anyio.open_process([*DRIVER, *arguments], env=self.environment(), cwd=self.folder)
+        async with spawned(process):
+            await until(lambda: method in self.keito.methods[seen:])
+            process.kill()
+            assert (await gone(process))[0] == -signal.SIGKILL
 
     @asynccontextmanager
     async def deliverer(self) -> AsyncIterator[None]:
