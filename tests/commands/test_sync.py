@@ -1,5 +1,6 @@
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from pathlib import Path
 
 import anyio
 import pytest
@@ -97,6 +98,24 @@ async def test_what_keito_refuses_is_said_and_no_longer_waits(agent: Agent, keit
     assert head == "Delivered 0, refused 1, waiting 0."
     assert refused.startswith("Refused  create of ")
     assert "403" in refused
+
+
+async def test_a_machine_without_a_journal_has_nothing_to_deliver(keito: Keito, tmp_path: Path) -> None:
+    done = await command(keito, "sync", KEITO_STATE_DIR=str(tmp_path / "never" / "made"))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "Delivered 0, refused 0, waiting 0.\n", "")
+    assert keito.requests == []
+
+
+@pytest.mark.parametrize("arguments", [("sync",), ("discard", "session-1"), ("restore", "session-1")])
+async def test_where_the_journal_cant_be_used_nothing_is_written_and_the_person_is_told(
+    keito: Keito, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    (tmp_path / "file").touch()
+    done = await command(keito, *arguments, KEITO_STATE_DIR=str(tmp_path / "file" / "state"))
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "Traceback" not in done.stderr
+    assert str(tmp_path / "file" / "state") in done.stderr
+    assert set(keito.methods) <= {"GET"}
 
 
 async def test_without_a_key_nothing_is_tried(keito: Keito) -> None:
