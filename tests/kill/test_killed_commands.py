@@ -64,6 +64,13 @@ async def run_dry(machine: Machine) -> None:
     assert machine.waiting() == 0
 
 
+def sent_twice(keito: Keito) -> list[tuple[str, str, str | None]]:
+    """The writes that came in more than once, creates by their Idempotency-Key."""
+    writes = [request for request in keito.requests if request.method != "GET"]
+    sent = Counter((write.method, write.path, write.headers.get("idempotency-key")) for write in writes)
+    return [write for write, times in sent.items() if times > 1]
+
+
 def standing(keito: Keito) -> Counter[tuple[str, float, bool]]:
     """Notes, hours and whether it runs of each entry."""
     return Counter((entry["notes"], entry["hours"], entry["is_running"]) for entry in keito.entries())
@@ -97,7 +104,7 @@ async def test_a_sync_that_dies_after_a_commit_loses_nothing_and_doubles_nothing
 
 
 @pytest.mark.parametrize("method", steps(["POST"], ["PATCH", "DELETE"]))
-async def test_a_sync_that_is_killed_while_its_request_is_in_flight_loses_nothing_and_doubles_nothing(
+async def test_a_sync_that_is_killed_while_its_request_is_in_flight_sends_nothing_twice_and_loses_nothing(
     machine: Machine, make_desk: MakeDesk, method: str
 ) -> None:
     await leave_a_queue(machine, make_desk)
@@ -105,6 +112,7 @@ async def test_a_sync_that_is_killed_while_its_request_is_in_flight_loses_nothin
     machine.keito.faults.clear()
     await sync(machine)
     assert standing(machine.keito) == expected(WAITING)
+    assert sent_twice(machine.keito) == []
 
 
 @pytest.mark.parametrize("step", steps(["adopt:1"], ["send:1"]))
@@ -177,3 +185,4 @@ async def test_a_discard_that_is_killed_while_its_delete_is_in_flight_is_made_wh
     machine.keito.faults.clear()
     await sync(machine)
     assert machine.keito.entries() == []
+    assert sent_twice(machine.keito) == []
