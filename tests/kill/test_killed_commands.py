@@ -31,7 +31,7 @@ WAITING = {"logged": 0.25, "logged, too": 0.75, "stopped": 0.5}
 
 def steps(once: list[str], more: list[str]) -> list[str]:
     """A step of each kind for every run, and all of them where there is time."""
-    return [*once, *(more if profile().kills >= _MANY_KILLS else [])]
+    return list(dict.fromkeys([*once, *(more if profile().kills >= _MANY_KILLS else [])]))
 
 
 async def leave_a_queue(machine: Machine, make_desk: MakeDesk) -> None:
@@ -90,7 +90,7 @@ def whole(keito: Keito) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     "step",
     steps(
-        ["send:2", "settle:3"],
+        ["send:2"],
         [f"{name}:{n}" for name in ("claim", "send", "settle", "turn") for n in range(1, 5)],
     ),
 )
@@ -177,6 +177,7 @@ async def test_what_a_discard_that_died_deleted_can_be_restored_whole(
     assert whole(machine.keito) == before
 
 
+@pytest.mark.skipif(profile().kills < _MANY_KILLS, reason="a sync that is killed so stands for it")
 async def test_a_discard_that_is_killed_while_its_delete_is_in_flight_is_made_whole_by_sync(
     machine: Machine, make_desk: MakeDesk
 ) -> None:
