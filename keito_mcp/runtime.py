@@ -144,7 +144,7 @@ class Runtime:
         async def turn() -> None:
             await wait_for_turn(journal, clock, account, requests_a_minute)
 
-        # A look-up's pages wait for their turns within its deadline; what failed is tried again by the queue.
+        # Turns are waited for outside of these; what failed is tried again by the queue.
         usual = self.client.timeouts
         patient = Timeouts(attempt=usual.attempt, read=1.0 + usual.attempt, write=90.0, retry_after=0.0, backoff=60.0)
         return Courier(self._ledger(self.client.paced(turn, patient)), account)
