@@ -6,26 +6,32 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mcp.server.mcpserver import Context
+    from starlette.requests import Request
 
-    from keito_mcp.identity import Identity
+    from keito_mcp.identity import Identity, Machine
     from keito_mcp.runtime import Runtime
     from keito_mcp.timesheet import Worker
 
 _SESSION_HEADER = "mcp-session-id"
 _SSE_SESSION = "session_id"
+_FORWARDED = ("forwarded", "x-forwarded-for", "via")
+"""Headers by which a proxy says that the caller is somewhere else."""
 
 
-def identity(ctx: Context[Runtime, Any], runtime: Runtime) -> Identity:
+async def identity(ctx: Context[Runtime, Any], runtime: Runtime) -> Identity:
     """The identity of the agent that makes this request; raises `SettingsError`."""
-    from keito_mcp.identity import Call, identify
+    from keito_mcp.identity import Call
 
     params = ctx.session.client_params
     client = params.client_info if params else None
-    return identify(
+    request = ctx.request_context.request
+    return await runtime.identifier.identify(
         Call(
             meta=ctx.request_context.meta or {},
             client_name=client.name if client else None,
             client_version=client.version if client else None,
+            headers=request.headers if request else {},
+            machine=_machine(request, runtime),
             transport_session=_transport_session(ctx),
             process_session=runtime.session,
             operator=runtime.operator(),
@@ -37,10 +43,26 @@ async def worker(ctx: Context[Runtime, Any], runtime: Runtime) -> Worker:
     """The agent, under whom its timers are kept, and where it works; raises `SettingsError`."""
     from keito_mcp.timesheet import Worker
 
-    who = identity(ctx, runtime)
+    who = await identity(ctx, runtime)
     repository = await runtime.repository.facts() if runtime.repository else {}
     has_its_own = runtime.serves_one_user or who.session_is_certain or _transport_session(ctx) is not None
     return Worker(identity=who, owner=runtime.owner(who), repository=repository, session_is_shared=not has_its_own)
+
+
+def _machine(request: Request | None, runtime: Runtime) -> Machine | None:
+    """This machine, as far as it is the caller's own.
+
+    An HTTP caller on this machine is not who started the server, but a tool use's id is found in its host's files all
+    the same, and nowhere in those of another.
+    """
+    if request is None:
+        return runtime.machine
+    from keito_mcp.config import is_loopback
+
+    is_near = request.client is not None and is_loopback(request.client.host)
+    if not is_near or any(header in request.headers for header in _FORWARDED):
+        return None
+    return runtime.machine.files_alone() if runtime.machine else None
 
 
 def _transport_session(ctx: Context[Runtime, Any]) -> str | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from keito_mcp.config import Settings, SettingsError, variable
 from keito_mcp.explain import explain
-from keito_mcp.identity import Call, identify
+from keito_mcp.identity import Call
 from keito_mcp.journal import JournalError
 from keito_mcp.keito import KeitoError, KeitoV1, TimeEntryFilter, Timeouts
 from keito_mcp.runtime import Runtime
@@ -40,7 +40,10 @@ class Report:
         lines = [f"keito-mcp {self.version}", "", "Settings"]
         lines += [_row(name, fact["value"], fact["source"]) for name, fact in self.settings.items()]
         lines += ["", "Identity (a host adds what it knows with each call)"]
-        lines += [_row(name, fact["value"], fact["source"]) for name, fact in self.identity.items()]
+        for name, fact in self.identity.items():
+            lines.append(_row(name, fact["value"], fact["source"]))
+            if "to_set" in fact:
+                lines.append(f"  {'':<18} {fact['to_set']}")
         lines += [_row(name, value, "git") for name, value in self.repository.items()]
         lines += ["", f"Journal  {self.journal}", f"Keito    {self.keito}"]
         return "\n".join(lines)
@@ -66,14 +69,15 @@ async def examine(runtime: Runtime) -> Report:
         meta={},
         client_name=None,
         client_version=None,
-        transport_session=None,
+        machine=runtime.machine,
+        is_from_a_shell=True,
         process_session=runtime.session,
         operator=runtime.operator(),
     )
     report = Report(
         version=__version__,
         settings=_settings(settings, embedded=runtime.is_embedded),
-        identity=described(identify(call)),
+        identity=described(await runtime.identifier.identify(call)),
         repository=await runtime.repository.facts() if runtime.repository else {},
         journal=journal,
         keito=keito,

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import subprocess
 import sys
 from dataclasses import astuple, dataclass
 from functools import cache
@@ -10,13 +11,15 @@ from typing import Self
 
 from keito_mcp.clock import boot_id
 
+_MOST_ANCESTORS = 16
 _PROCESSES = Path("/proc")
+_EACH_WITH_ITS_PARENT = ("ps", "-A", "-o", "pid=", "-o", "ppid=")
 _UNKNOWN = "-"
 _ENDED = "ZX"
 """A zombie, which nobody reaped yet, and one that is dead."""
 
 _AFTER_THE_NAME = 2
-_STATE, _START = 3, 22
+_STATE, _PARENT, _START = 3, 4, 22
 """Fields of `/proc/PID/stat`, counted from 1; the name, field 2, may hold spaces and parentheses."""
 
 
@@ -76,6 +79,49 @@ def is_gone(text: str, here: Process | None = None) -> bool:
     return state in _ENDED or process.started not in {started, _UNKNOWN}
 
 
+@dataclass(frozen=True, slots=True)
+class Ancestor:
+    """A process that this one descends from.
+
+    Attributes:
+        started: When it started, in ticks since the boot; None where that can't be seen.
+    """
+
+    pid: int
+    started: str | None
+
+
+def ancestors() -> tuple[Ancestor, ...]:
+    """The processes that this one descends from, the nearest first; its parent alone where no more can be seen."""
+    found: list[Ancestor] = []
+    pid = os.getppid()
+    while pid > 1 and len(found) < _MOST_ANCESTORS:
+        fields = _fields(pid)
+        found.append(Ancestor(pid, fields[_START] if fields else None))
+        parent = fields[_PARENT] if fields else _parents().get(str(pid), "0")
+        pid = int(parent) if parent.isdecimal() else 0
+    return tuple(found)
+
+
+@cache
+def _parents() -> dict[str, str]:
+    """Each process's parent, where `/proc` doesn't tell; empty where `ps` doesn't, either."""
+    try:
+        listed = subprocess.run(  # noqa: S603 -- it runs nothing but the constant above
+            _EACH_WITH_ITS_PARENT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=1,
+            check=True,
+            text=True,
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
+        return {}
+    pairs = [line.split() for line in listed.splitlines()]
+    return {pair[0]: pair[1] for pair in pairs if len(pair) == 2}  # noqa: PLR2004 -- a process and its parent
+
+
 def _pid_namespace() -> str:
     try:
         return str(Path("/proc/self/ns/pid").readlink())
@@ -85,14 +131,18 @@ def _pid_namespace() -> str:
 
 def _stat(pid: int) -> tuple[str, str] | None:
     """A process's state and when it started, in ticks since the boot; None where it can't be seen, or is no more."""
+    fields = _fields(pid)
+    return (fields[_STATE], fields[_START]) if fields else None
+
+
+def _fields(pid: int) -> dict[int, str] | None:
+    """The fields of a process's `stat` by their numbers; None where it can't be seen, or is no more."""
     try:
         stat = (_PROCESSES / str(pid) / "stat").read_text("ascii", "replace")
     except OSError:
         return None
-    fields = stat.rpartition(")")[2].split()
-    if len(fields) <= _START - _AFTER_THE_NAME - 1:
-        return None
-    return fields[_STATE - _AFTER_THE_NAME - 1], fields[_START - _AFTER_THE_NAME - 1]
+    fields = dict(enumerate(stat.rpartition(")")[2].split(), _AFTER_THE_NAME + 1))
+    return fields if _START in fields else None
 
 
 def _exists(pid: int) -> bool:

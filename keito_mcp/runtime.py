@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from keito_mcp.clock import Clock
     from keito_mcp.config import Settings
-    from keito_mcp.identity import Identity
+    from keito_mcp.identity import Identifier, Identity, Machine
     from keito_mcp.identity.git import Repository
     from keito_mcp.journal import Journal, Owner
     from keito_mcp.keito import Client, Timeouts
@@ -89,6 +89,23 @@ class Runtime:
         from keito_mcp.journal import Journal
 
         return Journal(self.settings.folder, process=self._process, on_commit=self._on_commit)
+
+    @cached_property
+    def identifier(self) -> Identifier:
+        """Who tells who makes a call."""
+        from keito_mcp.identity import Identifier
+
+        return Identifier()
+
+    @cached_property
+    def machine(self) -> Machine | None:
+        """What this machine says of its hosts; None where no home folder is known. Raises `SettingsError`."""
+        from keito_mcp.identity import Machine
+
+        try:
+            return Machine.here(self.settings.folder)
+        except RuntimeError:
+            return None
 
     @cached_property
     def repository(self) -> Repository | None:

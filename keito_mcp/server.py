@@ -123,7 +123,7 @@ class KeitoServer(MCPServer[Runtime]):
         from keito_mcp.session import session
 
         try:
-            content = await session(caller.identity(context, self.runtime), self.runtime)
+            content = await session(await caller.identity(context, self.runtime), self.runtime)
         except SettingsError as error:
             content = {"problem": str(error)}
         return [ReadResourceContents(content=json.dumps(content, indent=1), mime_type="application/json")]

@@ -10,13 +10,19 @@ _SPECIFIED = ("agent_id", "agent_type", "session_id", "model")
 
 
 def described(identity: Identity) -> dict[str, dict[str, Any]]:
-    """Each field of an identity with its value and its source; the specification's four also when unknown."""
-    known = {
-        field: {"value": fact.value, "source": fact.source, "certain": fact.certain}
-        for field, fact in identity.facts.items()
+    """Each field of an identity with its value and its source; the specification's four also when unknown.
+
+    What isn't known, or not for certain, comes with what would have to be set, where that is known.
+    """
+    facts = identity.facts
+    shown: dict[str, dict[str, Any]] = {
+        field: {"value": fact.value, "source": fact.source, "certain": fact.certain} for field, fact in facts.items()
     }
-    missing = {field: {"value": None, "source": "not known"} for field in _SPECIFIED if field not in known}
-    return {**known, **missing}
+    shown |= {field: {"value": None, "source": "not known"} for field in _SPECIFIED if field not in shown}
+    for field, content in shown.items():
+        if not content.get("certain") and field in identity.advice:
+            content["to_set"] = identity.advice[field]
+    return shown
 
 
 async def session(identity: Identity, runtime: Runtime) -> dict[str, Any]:

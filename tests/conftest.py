@@ -11,6 +11,8 @@ from keito_mcp.runtime import Runtime
 from keito_mcp.server import build_server
 from tests.kit import KEY, PROJECT, QUICK, Agent, Desk, FakeClock, Keito, MakeDesk, Neighbour, embedded_keito
 
+_OF_HOSTS = ("KEITO_", "CLAUDE", "CODEX_", "CURSOR_", "GEMINI_", "OPENCODE", "AI_AGENT", "AGENT", "XDG_")
+
 
 @pytest.fixture
 def anyio_backend() -> str:
@@ -21,8 +23,9 @@ def anyio_backend() -> str:
 def plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No setting of the machine that runs the tests, nor of a host that runs them, reaches the code under test."""
     for name in list(os.environ):
-        if name.startswith(("KEITO_", "CLAUDE", "XDG_")) or name.lower().endswith("_proxy"):
+        if name.startswith(_OF_HOSTS) or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("KEITO_STATE_DIR", str(tmp_path / "state"))
 
 

@@ -1,4 +1,5 @@
 import json
+import os
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from keito_mcp.journal.file import open_journal
 from keito_mcp.paths import journal_file
 from keito_mcp.runtime import Runtime
 from keito_mcp.version import __version__
+from tests.identity.calls import SESSION, ClaudeFiles
 from tests.kit import KEY, PROJECT, QUICK, Keito
 from tests.processes import environment, refusing_port, run
 
@@ -90,12 +92,47 @@ async def test_each_setting_is_shown_with_its_source(doctor: Doctor, keito: Keit
 async def test_the_operators_identity_is_shown_with_the_variable_it_comes_from(doctor: Doctor, keito: Keito) -> None:
     doctor.set(keito, KEITO_AGENT_ID="review-bot-01", KEITO_MODEL="claude-opus-4-6")
     _, report = await doctor.reports()
-    assert {name: (fact["value"], fact["source"]) for name, fact in report["identity"].items()} == {
+    shown = {name: (fact["value"], fact["source"]) for name, fact in report["identity"].items()}
+    assert shown == {
         "agent_id": ("review-bot-01", "KEITO_AGENT_ID"),
         "agent_type": (None, "not known"),
         "model": ("claude-opus-4-6", "KEITO_MODEL"),
         "session_id": (report["identity"]["session_id"]["value"], "made for this server process"),
     }
+
+
+async def test_the_host_it_runs_under_is_seen_with_what_that_tells_and_what_would_have_to_be_set(
+    doctor: Doctor, keito: Keito, tmp_path: Path
+) -> None:
+    ClaudeFiles(tmp_path / "home").register(os.getppid())
+    doctor.set(keito, CLAUDECODE="1", CLAUDE_CODE_SESSION_ID="stale")
+    _, report = await doctor.reports()
+    shown = report["identity"]
+    assert shown["agent_type"] == {"value": "claude-code", "source": "CLAUDECODE", "certain": True}
+    registry = "Claude Code's registry of running sessions"
+    assert shown["session_id"] == {"value": SESSION, "source": registry, "certain": True}
+    assert shown["model"]["value"] is None
+    assert "transcript" in shown["model"]["to_set"]
+    assert "KEITO_MODEL" in shown["model"]["to_set"]
+    _, printed = await doctor.says()
+    assert shown["model"]["to_set"] in printed
+
+
+async def test_a_session_that_may_be_an_earlier_one_is_marked_so(doctor: Doctor, keito: Keito) -> None:
+    doctor.set(keito, CLAUDECODE="1", CLAUDE_CODE_SESSION_ID="stale")
+    _, report = await doctor.reports()
+    shown = report["identity"]["session_id"]
+    assert (shown["value"], shown["source"], shown["certain"]) == ("stale", "CLAUDE_CODE_SESSION_ID", False)
+    assert "KEITO_SESSION_ID" in shown["to_set"]
+
+
+async def test_without_a_host_it_names_the_variables_to_set(doctor: Doctor, keito: Keito) -> None:
+    doctor.set(keito)
+    _, report = await doctor.reports()
+    for field in ("agent_type", "session_id", "model"):
+        assert f"KEITO_{field.upper()}" in report["identity"][field]["to_set"]
+    _, printed = await doctor.says()
+    assert "Set KEITO_MODEL" in printed
 
 
 async def test_text_shows_every_value_and_source_that_json_has(doctor: Doctor, keito: Keito, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import anyio
 import httpx
+import httpx2
 import pytest
 from mcp import Client
 from mcp.client.sse import sse_client
@@ -16,15 +17,27 @@ from mcp.types import Implementation, TextContent, TextResourceContents
 
 from keito_mcp.server import KeitoServer
 from keito_mcp.transports import NotLoopback, serve_http
+from tests.identity.calls import SESSION, SUBAGENT, TOOL_USE, ClaudeFiles, tool_use_row
 from tests.kit import Agent, Desk, Keito, MakeDesk, until
 from tests.processes import LEGACY, MODERN, PATIENCE, environment, gone, listening, run
 
 pytestmark = pytest.mark.anyio
 
 ENTRIES = "/v1/time-entries"
-TRANSPORTS: dict[str, Callable[[str], Any]] = {
-    "http": lambda url: streamable_http_client(f"{url}/mcp"),
-    "sse": lambda url: sse_client(f"{url}/sse"),
+
+
+@asynccontextmanager
+async def streamable_http(url: str, headers: dict[str, str] | None) -> AsyncIterator[Any]:
+    async with (
+        httpx2.AsyncClient(headers=headers, timeout=PATIENCE, trust_env=False) as http,
+        streamable_http_client(f"{url}/mcp", http_client=http) as streams,
+    ):
+        yield streams
+
+
+TRANSPORTS: dict[str, Callable[..., Any]] = {
+    "http": streamable_http,
+    "sse": lambda url, headers: sse_client(f"{url}/sse", headers=headers),
 }
 GREETING = {
     "jsonrpc": "2.0",
@@ -59,9 +72,17 @@ async def serving(server: KeitoServer, host: str = "127.0.0.1") -> AsyncIterator
 
 
 @asynccontextmanager
-async def connected(url: str, transport: str, mode: str = "legacy", name: str = "claude-code") -> AsyncIterator[Agent]:
+async def connected(
+    url: str,
+    transport: str,
+    mode: str = "legacy",
+    name: str = "claude-code",
+    headers: dict[str, str] | None = None,
+) -> AsyncIterator[Agent]:
     info = Implementation(name=name, version="2.1.330")
-    async with Client(TRANSPORTS[transport](url), mode=mode, client_info=info, read_timeout_seconds=PATIENCE) as client:
+    async with Client(
+        TRANSPORTS[transport](url, headers), mode=mode, client_info=info, read_timeout_seconds=PATIENCE
+    ) as client:
         yield Agent(client)
 
 
@@ -149,6 +170,72 @@ async def test_the_operators_own_identity_is_not_given_to_callers(
     assert metadata["agent_id"].startswith("goose@")
     assert "model" not in metadata
     assert not set(operator.values()) & set(metadata.values())
+
+
+HEADERS = {
+    "X-Keito-Agent-Id": "ci-bot",
+    "X-Keito-Agent-Type": "ci",
+    "X-Keito-Session-Id": "run-42",
+    "X-Keito-Model": "gpt-5.5",
+}
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_headers_say_who_works_and_separate_sessions(
+    plain_desk: Desk, keito: Keito, transport: str, mode: str
+) -> None:
+    another = {**HEADERS, "X-Keito-Session-Id": "run-43"}
+    async with (
+        serving(plain_desk.server) as url,
+        connected(url, transport, mode, headers=HEADERS) as agent,
+        connected(url, transport, mode, headers=another) as other,
+    ):
+        started = await agent.call("start_timer")
+        assert (await other.call("start_timer"))["id"] != started["id"]
+        [content] = (await agent.client.read_resource("keito://session")).contents
+        assert isinstance(content, TextResourceContents)
+        shown = json.loads(content.text)
+        assert (await other.call("discard_session"))["session_id"] == "run-43"
+    identity = {"agent_id": "ci-bot", "agent_type": "ci", "session_id": "run-42", "model": "gpt-5.5"}
+    metadata = keito.entry(started["id"])["metadata"]
+    assert {field: metadata[field] for field in identity} == identity
+    assert {field: shown["identity"][field]["source"] for field in identity} == {
+        "agent_id": "X-Keito-Agent-Id",
+        "agent_type": "X-Keito-Agent-Type",
+        "session_id": "X-Keito-Session-Id",
+        "model": "X-Keito-Model",
+    }
+    assert shown["running_timer"]["id"] == started["id"]
+
+
+@pytest.mark.parametrize("value", ["", "x" * 201, "a\tb", "/etc/passwd", "\x7f"], ids=repr)
+async def test_a_header_that_says_nothing_usable_is_as_if_it_were_not_there(
+    plain_desk: Desk, keito: Keito, value: str
+) -> None:
+    async with (
+        serving(plain_desk.server) as url,
+        connected(url, "http", headers=dict.fromkeys(HEADERS, value)) as agent,
+    ):
+        await agent.call("log_time", hours=1)
+    metadata = keito.body()["metadata"]
+    assert metadata["agent_type"] == "claude-code"
+    assert "model" not in metadata
+    assert value not in metadata.values()
+
+
+@pytest.mark.parametrize("forwarded", [None, "X-Forwarded-For", "Forwarded", "Via"])
+async def test_a_claude_code_on_the_same_machine_is_found_in_its_files_unless_a_proxy_speaks_for_it(
+    plain_desk: Desk, keito: Keito, tmp_path: Path, mode: str, forwarded: str | None
+) -> None:
+    ClaudeFiles(tmp_path / "home").write(tool_use_row(subagent=SUBAGENT), subagent=SUBAGENT)
+    headers = {forwarded: "203.0.113.7"} if forwarded else {}
+    async with serving(plain_desk.server) as url, connected(url, "http", mode, headers=headers) as agent:
+        await agent.call("log_time", meta={"claudecode/toolUseId": TOOL_USE}, hours=1)
+    metadata = keito.body()["metadata"]
+    found = {"session_id": SESSION, "subagent_id": SUBAGENT, "model": "claude-sonnet-5-5"}
+    assert {field: metadata.get(field) == value for field, value in found.items()} == dict.fromkeys(
+        found, forwarded is None
+    )
 
 
 @pytest.mark.parametrize("transport", TRANSPORTS)

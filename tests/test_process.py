@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from keito_mcp.process import Process, is_gone, this_process
+from keito_mcp.process import Process, _parents, ancestors, is_gone, this_process
 
 PROC = Path("/proc/self/stat")
 needs_proc = pytest.mark.skipif(not PROC.exists(), reason="there is no /proc")
@@ -203,3 +203,44 @@ def test_a_process_without_a_boot_id_or_a_proc_still_has_a_name(
         this_process.cache_clear()
     assert (process.boot_id, process.started, process.pid) == ("-", "-", os.getpid())
     assert Process.read(str(process)) == process
+
+
+# --- who started it ---
+
+GRANDCHILD = """
+import subprocess, sys
+said = "from keito_mcp.process import ancestors; print(*[(a.pid, a.started) for a in ancestors()], sep='|')"
+print(subprocess.run([sys.executable, "-c", said], capture_output=True, text=True, check=True).stdout, end="")
+"""
+
+
+@needs_proc
+def test_a_process_knows_those_it_descends_from_the_nearest_first() -> None:
+    with subprocess.Popen([sys.executable, "-c", GRANDCHILD], stdout=subprocess.PIPE, text=True) as parent:
+        said, _ = parent.communicate(timeout=20)
+    pids = [int(text.strip("()").split(",")[0]) for text in said.strip().split("|")]
+    assert pids[:2] == [parent.pid, os.getpid()]
+    mine = this_process()
+    assert f"({os.getpid()}, '{mine.started}')" in said
+
+
+@on_posix
+def test_where_proc_is_missing_ps_tells(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    seen = [ancestor.pid for ancestor in ancestors()]
+    monkeypatch.setattr("keito_mcp.process._PROCESSES", tmp_path)
+    _parents.cache_clear()
+    try:
+        assert [ancestor.pid for ancestor in ancestors()] == seen
+        assert {ancestor.started for ancestor in ancestors()} == {None}
+    finally:
+        _parents.cache_clear()
+
+
+def test_where_nothing_tells_only_the_parent_is_known(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("keito_mcp.process._PROCESSES", tmp_path)
+    monkeypatch.setattr("keito_mcp.process._EACH_WITH_ITS_PARENT", (str(tmp_path / "missing"),))
+    _parents.cache_clear()
+    try:
+        assert [ancestor.pid for ancestor in ancestors()] == [os.getppid()]
+    finally:
+        _parents.cache_clear()

@@ -302,7 +302,10 @@ async def test_the_session_resource_shows_identity_with_sources_and_the_running_
         "certain": True,
     }
     assert before["identity"]["session_id"]["source"] == "KEITO_SESSION_ID"
-    assert before["identity"]["model"] == {"value": None, "source": "not known"}
+    model = before["identity"]["model"]
+    assert (model["value"], model["source"]) == (None, "not known")
+    assert "KEITO_MODEL" in model["to_set"]
+    assert "to_set" not in before["identity"]["agent_type"]
     assert before["running_timer"] is None
     assert running["running_timer"]["id"] == started["id"]
     assert running["running_timer"]["started_at"] == "2026-03-06T12:00:00+00:00"

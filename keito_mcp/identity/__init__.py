@@ -1,26 +1,66 @@
 """Who is working, and how we know it.
 
-Each source is a module of this folder that says what it knows of a call; the first that knows a field wins.
-A new host is one new module and one line in `_SOURCES`.
+Each source is a module of this folder that says what it knows of a call; field by field, the first that knows it
+wins. A new host is one new module and one line in `_HOSTS`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
-from keito_mcp.identity import client, fallback, operator, request
-from keito_mcp.identity.facts import Call, Fact, Identity, Known
+from keito_mcp.identity import client, fallback, headers, operator, request
+from keito_mcp.identity.claude_code import ClaudeCode
+from keito_mcp.identity.claude_desktop import ClaudeDesktop
+from keito_mcp.identity.codex import Codex
+from keito_mcp.identity.cursor import Cursor
+from keito_mcp.identity.facts import Call, Fact, Identity
+from keito_mcp.identity.gemini_cli import GeminiCLI
+from keito_mcp.identity.host import Answer, Host
+from keito_mcp.identity.machine import Machine
+from keito_mcp.identity.opencode import OpenCode
+from keito_mcp.identity.vscode import VSCode
 
-__all__ = ["Call", "Fact", "Identity", "identify"]
+__all__ = ["Call", "Fact", "Identifier", "Identity", "Machine"]
 
-_SOURCES: tuple[Callable[[Call], Known], ...] = (operator.known, request.known, client.known)
+_HOSTS: tuple[type[Host], ...] = (ClaudeCode, Codex, VSCode, GeminiCLI, OpenCode, Cursor, ClaudeDesktop)
 
 
-def identify(call: Call) -> Identity:
-    """Everything that is known about who makes this call, each field with its source."""
-    facts: dict[str, Fact] = {}
-    for source in _SOURCES:
-        _add(facts, source(call))
-    _add(facts, fallback.known(call, facts))
-    return Identity(facts, request.call_id(call))
+class Identifier:
+    """Tells who makes a call. It lives as long as the server: a host's module may remember where it found something."""
+
+    def __init__(self) -> None:
+        """Nothing is read yet."""
+        self._hosts = tuple(host() for host in _HOSTS)
+
+    async def identify(self, call: Call) -> Identity:
+        """Everything that is known about who makes this call, each field with its source."""
+        host, mark = self._host(call)
+        answer = await host.known(call) if host else Answer()
+        facts: dict[str, Fact] = {}
+        for source in (operator.known, request.known, headers.known):
+            _add(facts, source(call))
+        if host and mark:
+            _add(facts, {**answer.known, "agent_type": Fact(host.agent_type, mark)})
+        _add(facts, client.known(call))
+        _add(facts, fallback.known(call, facts))
+        return Identity(
+            facts,
+            call_id=host.call_id(call) if host else None,
+            advice={**fallback.ADVICE, **(host.advice if host else {})},
+            agent_is_certain=answer.agent_is_certain,
+        )
+
+    def _host(self, call: Call) -> tuple[Host, str] | tuple[None, None]:
+        """The host that a call comes from, and by what it is known: its name, its mark, or who started the command."""
+        for host in self._hosts:
+            if mark := host.sent(call):
+                return host, mark
+        for host in self._hosts:
+            if mark := host.marked(call):
+                return host, mark
+        if call.is_from_a_shell and call.machine:
+            for host in self._hosts:
+                if mark := host.runs_here(call.machine.environment):
+                    return host, mark
+        return None, None
 
 
 def _add(facts: dict[str, Fact], known: Mapping[str, Fact]) -> None:

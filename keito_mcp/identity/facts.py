@@ -1,8 +1,14 @@
 """What identity is made of: a call, the facts about it, and what becomes of them in an entry."""
 
+from __future__ import annotations
+
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from keito_mcp.identity.machine import Machine
 
 VALUE_LIMIT = 200
 """The longest value that is taken from a client, in characters."""
@@ -17,6 +23,8 @@ IDENTITY_FIELDS = (
     "agent_version",
 )
 """Of these the first four are the specification's metadata keys."""
+
+_ABSOLUTE_PATH = re.compile(r"[/\\~]|[A-Za-z]:[/\\]|file:", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +51,9 @@ class Call:
         meta: The request's `_meta`.
         client_name: The client's name for itself, where it gave one.
         client_version: Its version.
+        headers: The request's HTTP headers, by their names in lower case; empty on stdio.
+        machine: What this machine says of the caller; None where the caller may be elsewhere.
+        is_from_a_shell: It is no request of a host, but a command that asks who a host would be here.
         transport_session: The HTTP or SSE session's id; None on stdio and where there is no session.
         process_session: The id made for this server process, the last resort for `session_id`.
         operator: Identity that the operator's settings fix; empty over HTTP, where the server's settings
@@ -52,7 +63,10 @@ class Call:
     meta: Mapping[str, Any]
     client_name: str | None
     client_version: str | None
-    transport_session: str | None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    machine: Machine | None = None
+    is_from_a_shell: bool = False
+    transport_session: str | None = None
     process_session: str
     operator: Mapping[str, str]
 
@@ -64,10 +78,14 @@ class Identity:
     Attributes:
         facts: The known fields; `agent_id` and `session_id` always are.
         call_id: The host's own id of this call, where it sends one: the same id is the same call.
+        advice: For fields that aren't known, or not for certain: what would have to be set.
+        agent_is_certain: Whether it is known which agent of the session calls: the main one, or which sub-agent.
     """
 
     facts: Known
     call_id: str | None = None
+    advice: Mapping[str, str] = field(default_factory=dict)
+    agent_is_certain: bool = True
 
     def value(self, field: str) -> str | None:
         """A field's value, or None where it isn't known."""
@@ -109,8 +127,15 @@ class Identity:
 
 
 def bounded(value: object) -> str | None:
-    """A client's value if it is usable: text, printable, not empty, within the limit; else None."""
+    """A client's value if it is usable: text, printable, not empty, within the limit, no absolute path; else None."""
     if not isinstance(value, str):
         return None
     text = value.strip()
-    return text if text and len(text) <= VALUE_LIMIT and text.isprintable() else None
+    if not text or len(text) > VALUE_LIMIT or not text.isprintable() or _ABSOLUTE_PATH.match(text):
+        return None
+    return text
+
+
+def stated(values: Mapping[str, object], source: str) -> dict[str, Fact]:
+    """Those of the values that are usable, each with its source."""
+    return {field: Fact(value, source) for field, given in values.items() if (value := bounded(given))}

@@ -2,14 +2,24 @@
 
 import socket
 
+from keito_mcp.identity.client import hinted
 from keito_mcp.identity.facts import VALUE_LIMIT, Call, Fact, Known, bounded
+
+ADVICE = {
+    "agent_type": "Set KEITO_AGENT_TYPE; over HTTP, send the header X-Keito-Agent-Type.",
+    "session_id": "Set KEITO_SESSION_ID; over HTTP, send the header X-Keito-Session-Id.",
+    "model": "Set KEITO_MODEL; over HTTP, send the header X-Keito-Model.",
+}
+"""For fields that aren't known, or not for certain: what would have to be set."""
 
 
 def known(call: Call, facts: Known) -> Known:
-    """Defaults for `agent_id` and `session_id`; neither is certain."""
-    kind = facts["agent_type"].value if "agent_type" in facts else "agent"
+    """Defaults for `agent_type`, `agent_id` and `session_id`; none is certain."""
+    hints = hinted(call.machine.environment) if call.machine else {}
+    kind = (facts.get("agent_type") or hints.get("agent_type") or Fact("agent", "")).value
     agent_id = f"{kind}@{socket.gethostname()}"[:VALUE_LIMIT]
     return {
+        **hints,
         "agent_id": Fact(agent_id, "default: agent_type@hostname", certain=False),
         "session_id": (
             Fact(session, "the HTTP session", certain=False)

@@ -7,10 +7,34 @@ from keito_mcp.journal import Entry, EntryState
 from keito_mcp.keito import NotFound, TimeEntry
 from keito_mcp.timesheet.ledger import Ledger
 from keito_mcp.timesheet.matching import same_notes, shows
-from keito_mcp.timesheet.problem import Problem
+from keito_mcp.timesheet.problem import NOTHING_CHANGED, Problem
 from keito_mcp.timesheet.work import Worker
 
 OPEN = (EntryState.CREATING, EntryState.RUNNING, EntryState.STOPPING)
+
+
+async def refuse_an_unknown_agent(ledger: Ledger, worker: Worker) -> None:
+    """Refuse to guess whose timer is meant: several agents of the session run one, and which of them calls is unknown.
+
+    Raises:
+        Problem: Nothing was changed.
+    """
+    if worker.identity.agent_is_certain:
+        return
+    owner = worker.owner
+    running = [
+        entry
+        for entry in await ledger.journal.of_session(owner.account, owner.session_id)
+        if entry.is_timer and entry.state in {EntryState.CREATING, EntryState.RUNNING}
+    ]
+    if all(entry.owner.key == owner.key for entry in running):
+        return
+    raise Problem(
+        f"Timers of several agents run in this session ({', '.join(entry.handle for entry in running)}), "
+        "and which agent makes this call isn't known.",
+        NOTHING_CHANGED,
+        "Call stop_timer with the entry_id that start_timer returned to you.",
+    )
 
 
 def runs(known: Entry | None, shown: TimeEntry) -> bool | None:

@@ -41,6 +41,7 @@ async def start(ledger: Ledger, worker: Worker, work: Work, *, replace_running: 
             return EntryAnswer.of(Status.ALREADY_RUNNING, runs.shown, known=runs.entry, message=runs.unverified)
         if not replace_running:
             raise _another_runs(runs.entry)
+        await standing.refuse_an_unknown_agent(ledger, worker)
         return await _replace(ledger, worker, work, runs)
 
 

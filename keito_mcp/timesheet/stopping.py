@@ -34,6 +34,7 @@ async def stop(
     """
     asked = _Asked(hours=hours, notes=notes)
     if entry_id is None:
+        await standing.refuse_an_unknown_agent(ledger, worker)
         async with ledger.one_at_a_time(*worker.owner.key):
             return await _stop_own(ledger, worker, asked)
     known = await ledger.journal.find(worker.owner.account, entry_id)

@@ -13,7 +13,7 @@ import pytest
 
 from keito_mcp.answers import DiscardAnswer, EntryAnswer
 from keito_mcp.config import Settings
-from keito_mcp.identity import Call, identify
+from keito_mcp.identity import Fact, Identity
 from keito_mcp.journal import Journal
 from keito_mcp.keito import Timeouts
 from keito_mcp.runtime import Runtime
@@ -66,17 +66,8 @@ class Server:
 
     @property
     def worker(self) -> Worker:
-        operator = {"agent_id": "tester", "session_id": self.session}
-        identity = identify(
-            Call(
-                meta={},
-                client_name="claude-code",
-                client_version="2",
-                transport_session=None,
-                process_session=self.session,
-                operator=operator,
-            )
-        )
+        facts = {"agent_id": "tester", "session_id": self.session, "agent_type": "claude-code"}
+        identity = Identity({field: Fact(value, "the test") for field, value in facts.items()})
         return Worker(identity=identity, owner=self.runtime.owner(identity))
 
 

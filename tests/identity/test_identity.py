@@ -6,7 +6,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from keito_mcp.identity import Call, Fact, Identity, identify
+from keito_mcp.identity import Fact, Identity
+from tests.identity.calls import call, identify
 
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 """A busy machine is no failure."""
@@ -19,25 +20,6 @@ MY_OWN = {
 }
 OPERATOR = {"agent_id": "op", "agent_type": "op-type", "session_id": "op-session", "model": "op-model"}
 FIELDS = ("agent_id", "agent_type", "session_id", "model")
-
-
-def call(
-    *,
-    meta: Mapping[str, Any] | None = None,
-    client_name: str | None = "claude-code",
-    client_version: str | None = "2.1.330",
-    transport_session: str | None = None,
-    process_session: str = "made-up-session",
-    operator: Mapping[str, str] | None = None,
-) -> Call:
-    return Call(
-        meta=meta or {},
-        client_name=client_name,
-        client_version=client_version,
-        transport_session=transport_session,
-        process_session=process_session,
-        operator=operator or {},
-    )
 
 
 # --- who says what, and who is believed ---
@@ -186,23 +168,51 @@ anything = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=6,
 )
-keys = st.sampled_from([*MY_OWN, "claudecode/toolUseId", "callId", "progressToken"]) | st.text()
-names = st.none() | st.text(max_size=250) | st.text("İßa-1 ", max_size=250)
+paths = st.sampled_from(
+    ["/home/someone", "~/work", "C:\\work", "c:/work", "\\\\server\\share", "file:///home", "FILE:x"]
+)
+values = anything | st.text(max_size=250) | paths
+turns = st.dictionaries(st.sampled_from(["session_id", "thread_id", "model", "turn_id"]), values)
+OF_HOSTS = ["claudecode/toolUseId", "callId", "sessionId", "threadId", "vscode.conversationId", "progressToken"]
+metas = st.builds(
+    lambda meta, turn: {**meta, **({"x-codex-turn-metadata": turn} if turn is not None else {})},
+    st.dictionaries(st.sampled_from([*MY_OWN, *OF_HOSTS]) | st.text(), values),
+    st.none() | turns | values,
+)
+HEADERS = ["x-keito-agent-id", "x-keito-agent-type", "x-keito-session-id", "x-keito-model", "mcp-session-id"]
+names = st.none() | st.sampled_from(["claude-code", "codex-mcp-client", "Visual Studio Code"]) | st.text(max_size=250)
+
+
+def texts(value: object) -> set[str]:
+    """Every text in a value, however deep, without the space around it."""
+    if isinstance(value, str):
+        return {value.strip()}
+    inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else []
+    return {text for part in inner for text in texts(part)}
 
 
 # Lower-case, one of these letters is two characters.
 @UNHURRIED
-@example(meta={}, name="İ" * 150, version=None)
-@given(meta=st.dictionaries(keys, anything | st.text(max_size=250)), name=names, version=names)
-def test_whatever_a_request_says_each_value_is_one_printable_line_within_its_limit(
-    meta: dict[str, Any], name: str | None, version: str | None
+@example(meta={}, headers={}, name="İ" * 150, version=None)
+@given(
+    meta=metas,
+    headers=st.dictionaries(st.sampled_from(HEADERS), st.text(max_size=250) | paths),
+    name=names | st.text("İßa-1 ", max_size=250) | paths,
+    version=st.none() | st.text(max_size=250) | paths,
+)
+def test_whatever_a_request_says_each_value_is_a_printable_line_within_its_limit_no_path_and_no_model_unstated(
+    meta: dict[str, Any], headers: dict[str, str], name: str | None, version: str | None
 ) -> None:
-    identity = identify(call(meta=meta, client_name=name, client_version=version))
+    identity = identify(call(meta=meta, headers=headers, client_name=name, client_version=version))
     assert {"agent_id", "session_id"} <= identity.facts.keys()
     for fact in identity.facts.values():
         assert fact.value.strip() == fact.value != ""
         assert fact.value.isprintable()
         assert len(fact.value) <= 200
+        assert not fact.value.startswith(("/", "\\", "~"))
+        assert fact.value[1:3] not in {":/", ":\\"}
+        assert not fact.value.lower().startswith("file:")
+    assert identity.value("model") in {None, *texts(meta), *texts(headers)}
     assert identity.call_id is None or (identity.call_id.isprintable() and len(identity.call_id) <= 250)
 
 
@@ -210,21 +220,25 @@ def test_whatever_a_request_says_each_value_is_one_printable_line_within_its_lim
 
 
 @pytest.mark.parametrize(
-    ("meta", "call_id"),
+    ("name", "meta", "call_id"),
     [
-        ({}, None),
-        ({"claudecode/toolUseId": "toolu_1"}, "claudecode/toolUseId:toolu_1"),
-        ({"callId": "call_1"}, "callId:call_1"),
-        ({"callId": "call_1", "claudecode/toolUseId": "toolu_1"}, "claudecode/toolUseId:toolu_1"),
-        ({"callId": "call_1", "claudecode/toolUseId": 7}, "callId:call_1"),
-        ({"callId": ""}, None),
-        ({"callId": ["call_1"]}, None),
-        ({"progressToken": 4}, None),
+        ("claude-code", {}, None),
+        ("claude-code", {"claudecode/toolUseId": "toolu_1"}, "claudecode/toolUseId:toolu_1"),
+        ("codex-mcp-client", {"callId": "call_1"}, "callId:call_1"),
+        (None, {"claudecode/toolUseId": "toolu_1"}, "claudecode/toolUseId:toolu_1"),
+        ("claude-code", {"callId": "call_1"}, None),
+        ("another", {"callId": "call_1"}, None),
+        ("claude-code", {"claudecode/toolUseId": 7}, None),
+        ("codex-mcp-client", {"callId": ""}, None),
+        ("codex-mcp-client", {"callId": ["call_1"]}, None),
+        ("claude-code", {"progressToken": 4}, None),
     ],
     ids=str,
 )
-def test_the_hosts_id_of_a_call_is_told_with_whose_it_is(meta: dict[str, Any], call_id: str | None) -> None:
-    assert identify(call(meta=meta)).call_id == call_id
+def test_the_hosts_id_of_a_call_is_told_with_whose_it_is(
+    name: str | None, meta: dict[str, Any], call_id: str | None
+) -> None:
+    assert identify(call(client_name=name, meta=meta)).call_id == call_id
 
 
 # --- what becomes of it in an entry ---
