@@ -22,8 +22,8 @@ def files(tmp_path: Path) -> ClaudeFiles:
     return ClaudeFiles(tmp_path)
 
 
-def find(files: ClaudeFiles, *sessions: str, everywhere: bool = True) -> Row | None:
-    return Transcripts(files.folder / "projects").find(TOOL_USE, sessions, everywhere=everywhere)
+def find(files: ClaudeFiles, *sessions: str, everywhere: bool = True, at_most: int = 4 * MEBIBYTE) -> Row | None:
+    return Transcripts(files.folder / "projects").find(TOOL_USE, sessions, everywhere=everywhere, at_most=at_most)
 
 
 def filler(size: int) -> str:
@@ -125,9 +125,14 @@ def test_it_is_found_over_the_edges_of_what_is_read_at_once(size: int, rows: int
     assert find(files, SESSION) == MAIN
 
 
-def test_no_more_than_eight_mebibytes_are_read_for_a_call(files: ClaudeFiles) -> None:
-    files.write(filler(MEBIBYTE), tool_use_row(), *[filler(MEBIBYTE) for _ in range(9)])
-    assert find(files, SESSION) is None
+def test_no_more_is_read_than_may_be(files: ClaudeFiles) -> None:
+    row = tool_use_row()
+    end = [filler(MEBIBYTE) for _ in range(3)]
+    files.write(filler(MEBIBYTE), row, *end)
+    needed = len(json.dumps(row)) + 1 + sum(map(len, end))
+    assert find(files, SESSION, at_most=needed - 1) is None
+    # Whole lines are read: the one before it must have begun, too.
+    assert find(files, SESSION, at_most=needed + 1) == MAIN
 
 
 def test_the_ends_of_all_transcripts_come_before_the_depth_of_any(files: ClaudeFiles) -> None:

@@ -26,10 +26,12 @@ _REGISTRY = "Claude Code's registry of running sessions"
 _WHOSE = ("session_id", "subagent_id", "subagent")
 _ID = re.compile(r"[A-Za-z0-9_-]{1,200}")
 
-_PATIENCE = 0.15
-"""Seconds that a call waits for all of it at the most."""
+_PATIENCE = 0.13
+"""Seconds that a call waits for all of it: with what goes beyond on a busy machine, less than 150 ms."""
 _PAUSES = (0.0, 0.01, 0.02, 0.03, 0.04)
-"""Seconds between looks for a row that is still being written: 100 ms in all."""
+"""Seconds before each look for a row that may still be being written: 100 ms in all."""
+_FIRST_LOOK, _LATER_LOOK = 4 << 20, 1 << 20
+"""Bytes that are read at each: 8 MiB in all. What is written meanwhile is at the end."""
 _ENOUGH_MISSES = 3
 """After so many calls in a row without a row, the session isn't written down (`--no-session-persistence`)."""
 
@@ -76,8 +78,10 @@ class ClaudeCode(Host):
         is_written = self._misses < _ENOUGH_MISSES
         for pause in _PAUSES if is_written else _PAUSES[:1]:
             await anyio.sleep(pause)
-            everywhere = not likely or (is_written and not pause)
-            look = partial(transcripts.find, tool_use, likely, everywhere=everywhere)
+            is_first = pause == 0
+            everywhere = not likely or (is_first and is_written)
+            at_most = _FIRST_LOOK if is_first else _LATER_LOOK
+            look = partial(transcripts.find, tool_use, likely, everywhere=everywhere, at_most=at_most)
             if row := await anyio.to_thread.run_sync(look, abandon_on_cancel=True):
                 self._misses, self._last = 0, row.session_id
                 return row

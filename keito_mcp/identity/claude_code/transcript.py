@@ -14,8 +14,6 @@ from typing import Any
 from keito_mcp.identity.facts import bounded
 
 _BLOCK = 1 << 17
-_MOST_READ = 8 << 20
-"""Bytes that are read for one call, over all transcripts."""
 _NEWEST = 32
 """Transcripts that are looked into."""
 _KNOWN_FOLDERS = 100
@@ -42,17 +40,18 @@ class Transcripts:
         self.exist = True
         """Whether there were any when they were last looked for."""
 
-    def find(self, tool_use: str, sessions: Sequence[str], *, everywhere: bool) -> Row | None:
-        """The row that made a tool call, or None; it blocks, for as long as reading 8 MiB takes at the most.
+    def find(self, tool_use: str, sessions: Sequence[str], *, everywhere: bool, at_most: int) -> Row | None:
+        """The row that made a tool call, or None where it isn't in what is read; it blocks meanwhile.
 
         Args:
             tool_use: The call's id.
             sessions: The sessions to look into first.
             everywhere: Whether to look into all others after them.
+            at_most: Bytes to read, over all transcripts.
         """
         self.exist = self._projects.is_dir()
         first = [file for session in dict.fromkeys(sessions) for file in self._of_session(session)]
-        search = _Search(tool_use)
+        search = _Search(tool_use, at_most)
         if row := search.through(_newest(first)):
             return row
         return search.through(_newest(set(self._all()) - set(first))) if everywhere else None
@@ -112,10 +111,10 @@ def _newest(files: Iterable[Path]) -> list[Path]:
 class _Search:
     """The search for one tool call, over files that are read backwards and in turn, the ends of all of them first."""
 
-    def __init__(self, tool_use: str) -> None:
+    def __init__(self, tool_use: str, at_most: int) -> None:
         self._tool_use = tool_use
         self._needle = json.dumps(tool_use).encode()
-        self._left = _MOST_READ
+        self._left = at_most
 
     def through(self, files: Sequence[Path]) -> Row | None:
         """The row, if it is in the part that may still be read of these files."""
