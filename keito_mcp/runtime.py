@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
+import anyio.to_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -181,8 +182,14 @@ class Runtime:
 
         await self._called.wait()
         courier = self.courier(BACKGROUND_RATE)
-        self._background = Background(self.journal, self.clock, courier, self._beat)
+        self._background = Background(self.journal, self.clock, courier, self._beat, self._present)
         await self._background.run()
+
+    async def _present(self) -> str | None:
+        """The session that this server's host is in now, where it is in one alone and no setting names another."""
+        if self.machine is None or not self.serves_one_user or self.settings.session_id:
+            return None
+        return await anyio.to_thread.run_sync(self.identifier.present, self.machine)
 
     def _wake(self, *, reached: bool) -> None:
         self._called.set()

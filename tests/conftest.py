@@ -9,6 +9,7 @@ from keito_mcp.config import Settings
 from keito_mcp.keito import Timeouts
 from keito_mcp.runtime import Runtime
 from keito_mcp.server import build_server
+from keito_mcp.timesheet import Beat
 from tests.kit import KEY, PROJECT, QUICK, Agent, Desk, FakeClock, Keito, MakeDesk, Neighbour, embedded_keito
 
 _OF_HOSTS = ("KEITO_", "CLAUDE", "CODEX_", "CURSOR_", "GEMINI_", "OPENCODE", "AI_AGENT", "AGENT", "XDG_")
@@ -49,6 +50,7 @@ async def make_desk(keito: Keito, clock: FakeClock, tmp_path: Path) -> AsyncIter
         timeouts: Timeouts | None = None,
         serves_one_user: bool = True,
         process: str | None = None,
+        beat: Beat | None = None,
         **settings: Any,
     ) -> Desk:
         commits: list[str] = []
@@ -69,6 +71,7 @@ async def make_desk(keito: Keito, clock: FakeClock, tmp_path: Path) -> AsyncIter
             on_commit=commits.append,
             serves_one_user=serves_one_user,
             process=process,
+            beat=beat,
         )
         runtime.__dict__["repository"] = None
         made.append(runtime)

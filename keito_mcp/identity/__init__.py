@@ -29,6 +29,8 @@ class Identifier:
     def __init__(self) -> None:
         """Nothing is read yet."""
         self._hosts = tuple(host() for host in _HOSTS)
+        self._last: Host | None = None
+        self._by_name = {host.client_name: host for host in self._hosts}
 
     async def identify(self, call: Call) -> Identity:
         """Everything that is known about who makes this call, each field with its source."""
@@ -41,18 +43,23 @@ class Identifier:
             _add(facts, {**answer.known, "agent_type": Fact(host.agent_type, mark)})
         _add(facts, client.known(call))
         _add(facts, fallback.known(call, facts))
+        self._last = host or self._last
         return Identity(
             facts,
             call_id=host.call_id(call) if host else None,
             advice={**fallback.ADVICE, **(host.advice if host else {})},
             agent_is_certain=answer.agent_is_certain,
+            is_present=facts["session_id"].value == answer.present,
         )
+
+    def present(self, machine: Machine) -> str | None:
+        """The session that the last caller's host is in at this moment, where it is in one alone; it may block."""
+        return self._last.present(machine) if self._last else None
 
     def _host(self, call: Call) -> tuple[Host, str] | tuple[None, None]:
         """The host that a call comes from, and by what it is known: its name, its mark, or who started the command."""
-        for host in self._hosts:
-            if mark := host.sent(call):
-                return host, mark
+        if call.client_name and (named := self._by_name.get(client.plain_slug(call.client_name))):
+            return named, "clientInfo.name"
         for host in self._hosts:
             if mark := host.marked(call):
                 return host, mark

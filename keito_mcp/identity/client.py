@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 
 from keito_mcp.identity.facts import VALUE_LIMIT, Call, Fact, Known, bounded
 
@@ -49,6 +50,7 @@ def slug(name: str) -> str:
     return _SLUGS.get(plain, plain)
 
 
+@lru_cache
 def plain_slug(name: str) -> str:
     """A name as lower-case words joined by hyphens."""
     return _NOT_IN_A_SLUG.sub("-", name.lower()).strip("-")[:VALUE_LIMIT]

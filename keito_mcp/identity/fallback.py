@@ -15,7 +15,7 @@ ADVICE = {
 
 def known(call: Call, facts: Known) -> Known:
     """Defaults for `agent_type`, `agent_id` and `session_id`; none is certain."""
-    hints = hinted(call.machine.environment) if call.machine else {}
+    hints = hinted(call.machine.environment) if call.machine and "agent_type" not in facts else {}
     kind = (facts.get("agent_type") or hints.get("agent_type") or Fact("agent", "")).value
     agent_id = f"{kind}@{socket.gethostname()}"[:VALUE_LIMIT]
     return {

@@ -13,6 +13,6 @@ _FIELDS = {
 def known(call: Call) -> Known:
     """The fields that the headers name."""
     facts: dict[str, Fact] = {}
-    for field, header in _FIELDS.items():
+    for field, header in _FIELDS.items() if call.headers else ():
         facts |= stated({field: call.headers.get(header.lower())}, header)
     return facts

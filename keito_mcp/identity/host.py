@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from keito_mcp.identity.client import plain_slug
 from keito_mcp.identity.facts import Call, Known, bounded
+from keito_mcp.identity.machine import Machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,10 +14,12 @@ class Answer:
 
     Attributes:
         agent_is_certain: Whether it is known which agent of the session calls: the main one, or which sub-agent.
+        present: The session that the host's process is in at this moment, where it is in one alone.
     """
 
     known: Known = field(default_factory=dict)
     agent_is_certain: bool = True
+    present: str | None = None
 
 
 class Host:
@@ -36,12 +38,6 @@ class Host:
     advice: ClassVar[Mapping[str, str]] = {}
     """For fields that may be unknown: what would have to be set."""
 
-    def sent(self, call: Call) -> str | None:
-        """How a request is known to be this host's: the source to name; None where it isn't."""
-        if call.client_name is not None and plain_slug(call.client_name) == self.client_name:
-            return "clientInfo.name"
-        return None
-
     def marked(self, call: Call) -> str | None:
         """How a request of a client that no module knows by name bears this host's own mark; None where it doesn't."""
         return next((f"_meta {key}" for key in self.meta_keys if key in call.meta), None)
@@ -54,6 +50,10 @@ class Host:
         """The host's id of this call, the same when it is delivered again."""
         value = bounded(call.meta.get(self.call_id_key)) if self.call_id_key else None
         return f"{self.call_id_key}:{value}" if value else None
+
+    def present(self, machine: Machine) -> str | None:  # noqa: ARG002 -- most are in several, or say nothing of it
+        """The session that the host's process is in at this moment, where it is in one alone; it may block."""
+        return None
 
     async def known(self, call: Call) -> Answer:  # noqa: ARG002 -- a host that tells no more than its name
         """What the host's requests, and this machine, say of a call; never raises."""

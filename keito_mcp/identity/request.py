@@ -10,5 +10,6 @@ def known(call: Call) -> Known:
     """The fields that the request's `_meta` names with the prefix `ai.keito/`."""
     facts: dict[str, Fact] = {}
     for field in _FIELDS:
-        facts |= stated({field: call.meta.get(META_PREFIX + field)}, f"_meta {META_PREFIX}{field}")
+        if (key := META_PREFIX + field) in call.meta:
+            facts |= stated({field: call.meta[key]}, f"_meta {key}")
     return facts

@@ -132,11 +132,14 @@ class Journal:
         """Record that a session lives."""
         await self._commit("sign", lambda _: None, given)
 
-    async def beat(self, now: Instant) -> bool:
-        """Move the last sign of life of this process's sessions in which a timer runs; False where none does."""
+    async def beat(self, now: Instant, session_id: str | None = None) -> bool:
+        """Move the last sign of life of this process's sessions in which a timer runs; False where none does.
+
+        Where it is known which session the process is in, the others get none: nobody works in them any more.
+        """
         if not await self._read(lambda c: life.has_running(c, self.process)):
             return False
-        await self._commit("beat", lambda c: life.beat(c, self.process, now))
+        await self._commit("beat", lambda c: life.beat(c, self.process, now, session_id))
         return True
 
     async def others_timers(self, account: str, session_id: str | None) -> list[Abandoned]:

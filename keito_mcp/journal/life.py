@@ -39,18 +39,18 @@ def has_running(connection: sqlite3.Connection, process: str) -> bool:
     return found is not None
 
 
-def beat(connection: sqlite3.Connection, process: str, now: Instant) -> None:
-    """Move the last sign of life of each session of a process in which a timer runs."""
+def beat(connection: sqlite3.Connection, process: str, now: Instant, session_id: str | None) -> None:
+    """Move the last sign of life of each session of a process in which a timer runs, or of one such session."""
     connection.execute(
         f"""
         UPDATE sessions SET seen_at = ?, seen_monotonic = ?, seen_boot = ?
-        WHERE process = ?
+        WHERE process = ? AND session_id = coalesce(?, session_id)
           AND EXISTS (
             SELECT 1 FROM entries
             WHERE entries.account = sessions.account AND entries.session_id = sessions.session_id AND {TIMER_IS_OPEN}
           )
         """,  # noqa: S608 -- this package's own text
-        (*moment(now), process),
+        (*moment(now), process, session_id),
     )
 
 

@@ -27,12 +27,20 @@ class Beat:
 class Background:
     """The work between the calls, for the account of one server."""
 
-    def __init__(self, journal: Journal, clock: Clock, courier: Courier, beat: Beat | None = None) -> None:
-        """Nothing runs before `run`."""
+    def __init__(
+        self,
+        journal: Journal,
+        clock: Clock,
+        courier: Courier,
+        beat: Beat | None = None,
+        present: Callable[[], Awaitable[str | None]] | None = None,
+    ) -> None:
+        """Nothing runs before `run`. `present` tells the one session that the host is in, where it is in one alone."""
         self._journal = journal
         self._clock = clock
         self._courier = courier
         self._beat = beat or Beat()
+        self._present = present
         self._woken = anyio.Event()
         self._failures = 0
         self._not_before = 0.0
@@ -67,7 +75,8 @@ class Background:
 
     async def _live(self) -> None:
         await anyio.sleep(self._beat.heartbeat)
-        await self._journal.beat(self._clock.now())
+        present = await self._present() if self._present else None
+        await self._journal.beat(self._clock.now(), present)
         if not self._pruned:
             # Not sooner: most servers live for a few calls, and no call should wait for this.
             await self._courier.prune()

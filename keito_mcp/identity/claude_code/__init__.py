@@ -57,6 +57,10 @@ class ClaudeCode(Host):
         self._misses = 0
         self._last: str | None = None
 
+    def present(self, machine: Machine) -> str | None:
+        """What the registry of running sessions says; `/clear` moves a process to another one."""
+        return current_session(_configuration(machine) / "sessions", machine.ancestors())
+
     async def known(self, call: Call) -> Answer:
         """The session, the sub-agent and the model that made this call."""
         machine = call.machine
@@ -65,7 +69,7 @@ class ClaudeCode(Host):
         tool_use = _tool_use(call)
         seen, row = _Seen(), None
         with anyio.move_on_after(_PATIENCE):
-            seen = await anyio.to_thread.run_sync(_look_around, machine, tool_use, abandon_on_cancel=True)
+            seen = await anyio.to_thread.run_sync(self._look_around, machine, tool_use, abandon_on_cancel=True)
             if tool_use:
                 row = await self._row(machine, tool_use, seen)
         return _answer(seen, row)
@@ -90,6 +94,14 @@ class ClaudeCode(Host):
         self._misses += 1
         return None
 
+    def _look_around(self, machine: Machine, tool_use: str | None) -> "_Seen":
+        file = spool.call_file(machine.state, tool_use) if tool_use else None
+        return _Seen(
+            hook=(spool.read(file) if file else None) or {},
+            registered=self.present(machine),
+            spawned=bounded(machine.environment.get(_SESSION)) if machine.environment.get("CLAUDECODE") else None,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
@@ -105,15 +117,6 @@ class _Seen:
         return bounded(self.hook.get("session_id")), self.registered, self.spawned
 
 
-def _look_around(machine: Machine, tool_use: str | None) -> _Seen:
-    file = spool.call_file(machine.state, tool_use) if tool_use else None
-    return _Seen(
-        hook=(spool.read(file) if file else None) or {},
-        registered=current_session(_configuration(machine) / "sessions", machine.ancestors()),
-        spawned=bounded(machine.environment.get(_SESSION)) if machine.environment.get("CLAUDECODE") else None,
-    )
-
-
 def _answer(seen: _Seen, row: Row | None) -> Answer:
     """What is known, field by field from the best source; session and sub-agent come from one and the same."""
     by_hook = stated({name: seen.hook.get(name) for name in _WHOSE}, _HOOK)
@@ -126,7 +129,7 @@ def _answer(seen: _Seen, row: Row | None) -> Answer:
         facts["session_id"] = Fact(seen.registered, _REGISTRY)
     elif not whose_is_known and seen.spawned:
         facts["session_id"] = Fact(seen.spawned, _SESSION, certain=False)
-    return Answer(facts, agent_is_certain=whose_is_known)
+    return Answer(facts, agent_is_certain=whose_is_known, present=seen.registered)
 
 
 def _tool_use(call: Call) -> str | None:

@@ -1,0 +1,101 @@
+"""A host that goes on to another session (`/clear`) while a timer of the last one runs."""
+
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from pathlib import Path
+
+import anyio
+import pytest
+
+from keito_mcp.process import Ancestor
+from keito_mcp.timesheet import Beat
+from tests.identity.calls import SUBAGENT, ClaudeFiles
+from tests.kit import Desk, FakeClock, Keito, MakeDesk, until
+from tests.timesheet.claude import Claude
+
+pytestmark = pytest.mark.anyio
+
+CLAUDE = Ancestor(29795, "2081127")
+NEXT_SESSION = "0f082daa-7b4b-43b2-a1e7-cdd915c2145f"
+MINUTE = timedelta(minutes=1)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> ClaudeFiles:
+    files = ClaudeFiles(tmp_path)
+    files.register(CLAUDE.pid)
+    return files
+
+
+@pytest.fixture
+def desk(make_desk: MakeDesk, files: ClaudeFiles) -> Desk:
+    desk = make_desk(session_id=None, beat=Beat(heartbeat=0.01))
+    desk.runtime.__dict__["machine"] = files.machine(CLAUDE)
+    return desk
+
+
+@pytest.fixture
+async def claude(desk: Desk, files: ClaudeFiles) -> AsyncIterator[Claude]:
+    async with desk.client() as agent, anyio.create_task_group() as tasks:
+        tasks.start_soon(desk.runtime.work_in_background)
+        yield Claude(agent, files)
+        tasks.cancel_scope.cancel()
+
+
+async def heartbeats(desk: Desk, clock: FakeClock, duration: timedelta) -> None:
+    """Let a time pass, at the end of which the heart beats."""
+    clock.pass_time(duration)
+    before = desk.commits.count("beat")
+    await until(lambda: desk.commits.count("beat") > before + 1)
+
+
+async def test_the_main_agents_timer_ends_with_the_last_sign_of_life_of_its_session(
+    claude: Claude, desk: Desk, files: ClaudeFiles, keito: Keito, clock: FakeClock
+) -> None:
+    left = await claude.call("start_timer", notes="Before")
+    sub = await claude.call("start_timer", by=SUBAGENT, notes="In the background")
+    await heartbeats(desk, clock, 30 * MINUTE)
+    files.register(CLAUDE.pid, NEXT_SESSION)
+    await heartbeats(desk, clock, 60 * MINUTE)
+
+    answer = await claude.call("start_timer", session=NEXT_SESSION, notes="After")
+    assert f"Timer {left['id']} ('Before')" in answer["message"]
+    assert "with 0.5 h" in answer["message"]
+    await until(lambda: keito.entry(left["id"])["is_running"] is False)
+    assert keito.entry(left["id"])["hours"] == 0.5
+    assert keito.entry(sub["id"])["is_running"] is True
+    assert keito.entry(answer["id"])["is_running"] is True
+
+
+async def test_a_session_that_its_host_is_in_lives_on(claude: Claude, desk: Desk, clock: FakeClock) -> None:
+    await claude.call("start_timer", notes="One")
+    await heartbeats(desk, clock, 90 * MINUTE)
+    assert (await claude.call("stop_timer"))["hours"] == 1.5
+
+
+async def test_a_session_that_the_operator_names_lives_on_whatever_the_host_says(
+    make_desk: MakeDesk, files: ClaudeFiles, clock: FakeClock, keito: Keito
+) -> None:
+    desk = make_desk(session_id="the-operators", beat=Beat(heartbeat=0.01))
+    desk.runtime.__dict__["machine"] = files.machine(CLAUDE)
+    async with desk.client() as agent, anyio.create_task_group() as tasks:
+        tasks.start_soon(desk.runtime.work_in_background)
+        await Claude(agent, files).call("start_timer", notes="One")
+        await heartbeats(desk, clock, 90 * MINUTE)
+        assert desk.commits[-1] == "beat"
+        assert (await Claude(agent, files).call("log_time", session=NEXT_SESSION, hours=1))["status"] == "logged"
+        assert [entry["is_running"] for entry in keito.entries() if entry["notes"] == "One"] == [True]
+        tasks.cancel_scope.cancel()
+
+
+async def test_another_host_inside_of_claude_code_lives_by_itself(
+    make_desk: MakeDesk, files: ClaudeFiles, clock: FakeClock
+) -> None:
+    desk = make_desk(session_id=None, beat=Beat(heartbeat=0.01))
+    desk.runtime.__dict__["machine"] = files.machine(CLAUDE, CLAUDECODE="1")
+    async with desk.client(name="opencode") as agent, anyio.create_task_group() as tasks:
+        tasks.start_soon(desk.runtime.work_in_background)
+        await agent.call("start_timer", notes="One")
+        await heartbeats(desk, clock, 90 * MINUTE)
+        assert desk.commits[-1] == "beat"
+        tasks.cancel_scope.cancel()
