@@ -3,10 +3,9 @@
 Importing the package imports nothing else: hooks and `--version` must stay quick.
 """
 
-from typing import TYPE_CHECKING
-
 from keito_mcp.version import __version__
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from keito_mcp.server import build_server
 

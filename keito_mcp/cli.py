@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
-import errno
-import gc
-import logging
-import os
 import sys
-from typing import TYPE_CHECKING
 
-from keito_mcp.version import __version__
-
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Awaitable, Callable, Sequence
 
     from keito_mcp.keito import Timeouts
@@ -32,7 +26,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0 done, 1 it failed. Wrong usage exits with 2.
     """
-    chosen = _parser().parse_args(argv)
+    arguments = sys.argv[1:] if argv is None else argv
+    if arguments[:1] == ["hook"]:
+        # Before anything else: a host waits for it, with each event.
+        from keito_mcp import hook
+
+        return hook.main(list(arguments[1:]))
+    chosen = _parser().parse_args(arguments)
     _log_to_stderr()
     command = _COMMANDS.get(chosen.command, _stdio)
     try:
@@ -43,6 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _log_to_stderr() -> None:
     """Send the log to stderr as `KEITO_LOG_LEVEL` says; a level that is none is said by each call, like any setting."""
+    import logging
+    import os
+
     level = os.environ.get("KEITO_LOG_LEVEL", "").strip()
     known = level in {"DEBUG", "INFO", "WARNING", "ERROR"}
     logging.basicConfig(
@@ -53,6 +56,10 @@ def _log_to_stderr() -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
+    import argparse
+
+    from keito_mcp.version import __version__
+
     shared = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
     shared.add_argument(
         "--sandbox",
@@ -88,6 +95,9 @@ def _parser() -> argparse.ArgumentParser:
     doctor = commands.add_parser("doctor", parents=[shared], help="what would be sent, and is Keito reachable")
     doctor.add_argument("--json", action="store_true", help="for programs")
     _add_journal_commands(commands, shared)
+    hook = commands.add_parser("hook", help="take note of an event: what a host's lifecycle hook calls")
+    hook.add_argument("event", nargs="?", metavar="EVENT", help="default: the event's own name for itself")
+    hook.add_argument("--host", help="which host calls, such as claude-code; default: as the event looks")
     return parser
 
 
@@ -111,12 +121,16 @@ def _add_journal_commands(commands: Commands, shared: argparse.ArgumentParser) -
 def _port(text: str) -> int:
     if text.isdecimal() and int(text) <= _LAST_PORT:
         return int(text)
+    import argparse
+
     raise argparse.ArgumentTypeError(f"{text!r} is no port; a port is a number from 0 to {_LAST_PORT}")
 
 
 def _stdio(chosen: argparse.Namespace) -> int:
     # Nearly all that the imports make stays for good: collecting among it costs a seventh of the start-up, and
     # pauses of 50 ms later.
+    import gc
+
     gc.disable()
     from keito_mcp.server import build_server
     from keito_mcp.transports import run_stdio
@@ -279,6 +293,9 @@ def _runtime(chosen: argparse.Namespace, *, serves_one_user: bool, timeouts: Tim
 
 
 def _cannot_listen(chosen: argparse.Namespace, error: OSError) -> int:
+    import errno
+    import os
+
     way_out = "choose another --port" if error.errno == errno.EADDRINUSE else "choose another --host or --port"
     reason = os.strerror(error.errno) if error.errno else str(error)
     _say_aside(f"keito-mcp can't listen on {chosen.host}:{chosen.port} ({reason}); {way_out}.")

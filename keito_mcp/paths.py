@@ -1,31 +1,50 @@
 """Where state lives: one answer for the server, the command line and the hooks.
 
-Standard library only. The folder is found from the home directory alone, because some hosts start their
-servers without `XDG_*` variables and the server and the hook of one user must agree.
+Standard library only, and little of it: a hook reads this with each event. The folder is found from the home
+directory alone, because some hosts start their servers without `XDG_*` variables and the server and the hook of one
+user must agree.
 """
+
+from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
-from pathlib import Path
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
 
 STATE_DIR_VARIABLE = "KEITO_STATE_DIR"
 _FOLDER = "keito-mcp"
 
 
 def state_dir(environ: Mapping[str, str] = os.environ) -> Path:
-    """The folder that holds the journal: `KEITO_STATE_DIR`, else the platform's per-user state folder."""
-    if chosen := environ.get(STATE_DIR_VARIABLE, "").strip():
-        return Path(chosen).expanduser()
-    return _platform_state_dir(Path.home(), sys.platform)
+    """The folder that holds the journal: `KEITO_STATE_DIR`, else the platform's per-user state folder.
+
+    Raises:
+        RuntimeError: It isn't set, and no home folder is known.
+    """
+    from pathlib import Path
+
+    return Path(state_folder(environ))
 
 
-def _platform_state_dir(home: Path, platform: str) -> Path:
+def state_folder(environ: Mapping[str, str] = os.environ) -> str:
+    """The same as text; raises as `state_dir` does."""
+    chosen = environ.get(STATE_DIR_VARIABLE, "").strip()
+    folder = os.path.expanduser(chosen or os.path.join("~", *_in_the_home(sys.platform)))
+    if folder.startswith("~"):
+        raise RuntimeError("Could not determine home directory.")
+    return folder
+
+
+def _in_the_home(platform: str) -> tuple[str, ...]:
     if platform == "win32":
-        return home / "AppData" / "Local" / _FOLDER
+        return ("AppData", "Local", _FOLDER)
     if platform == "darwin":
-        return home / "Library" / "Application Support" / _FOLDER
-    return home / ".local" / "state" / _FOLDER
+        return ("Library", "Application Support", _FOLDER)
+    return (".local", "state", _FOLDER)
 
 
 def journal_file(folder: Path) -> Path:

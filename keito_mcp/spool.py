@@ -1,52 +1,83 @@
-"""What a host's hooks leave for the server: small files beside the journal, one for each tool call.
+"""What a host's hooks leave for the server: small files beside the journal, one for each event.
 
 Standard library only, and little of it: the hook and the server must agree, and a hook must be quick. A file is one
-JSON object. It appears whole or not at all, because it is renamed into its place.
+JSON object. It appears whole or not at all, because it is renamed into its place. The files of tool calls are named by
+the host's id of the call, so that a server finds its own at once; the others by the moment of their event.
+
+A row has `version` 1, `host`, `event` (the host's own name of it), `at` (seconds since 1970, UTC), `monotonic` and
+`boot_id` (null where the system tells none), and, where they are known, `session_id`, `subagent_id`, `subagent`,
+`turn`, `folder`, `transcript`, `process`, `model`, `detail` (what the event says of its kind) and `message`.
 """
+
+from __future__ import annotations
 
 import json
 import os
 import re
-from pathlib import Path
-from typing import Any
+import time
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+VERSION = 1
 _FOLDER = "spool"
 _CALL_ID = re.compile(r"[A-Za-z0-9_-]{1,200}")
 _LONGEST = 65_536
 """Bytes of a file that are read; a hook writes far less."""
 
 
-def folder(state: Path) -> Path:
+def folder(state: str | os.PathLike[str]) -> str:
     """The spool in a state folder."""
-    return state / _FOLDER
+    return os.path.join(state, _FOLDER)
 
 
-def call_file(state: Path, call_id: str) -> Path | None:
+def call_file(state: str | os.PathLike[str], call_id: str) -> str | None:
     """The file of one tool call, by the host's id of it; None for an id that can't be a file's name."""
-    return folder(state) / f"{call_id}.json" if _CALL_ID.fullmatch(call_id) else None
+    return os.path.join(folder(state), f"{call_id}.json") if _CALL_ID.fullmatch(call_id) else None
 
 
-def write(file: Path, row: dict[str, Any]) -> None:
+def event_file(state: str | os.PathLike[str]) -> str:
+    """A file for an event of this moment. Its name holds a dot more than that of any call."""
+    return os.path.join(folder(state), f"{time.time_ns():020}.{os.getpid()}.json")
+
+
+def is_of_a_call(name: str) -> bool:
+    """Whether a file of this name is a tool call's."""
+    return _CALL_ID.fullmatch(name.removesuffix(".json")) is not None
+
+
+def write(file: str | os.PathLike[str], row: Mapping[str, object]) -> None:
     """Leave one row, readable by this user alone; raises OSError, and then nothing is left."""
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    unfinished = file.with_name(f".{file.name}.{os.getpid()}")
+    parent, name = os.path.split(file)
+    for missing in (os.path.dirname(parent), parent):
+        os.makedirs(missing, mode=0o700, exist_ok=True)
+    unfinished = os.path.join(parent, f".{name}.{os.getpid()}")
     try:
         descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
-            json.dump(row, opened)
-            opened.flush()
-            os.fsync(opened.fileno())
-        unfinished.replace(file)
+        try:
+            os.write(descriptor, json.dumps(row).encode())
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.replace(unfinished, file)
     except OSError:
-        unfinished.unlink(missing_ok=True)
+        _remove(unfinished)
         raise
 
 
-def read(file: Path) -> dict[str, Any] | None:
+def read(file: str | os.PathLike[str]) -> dict[str, object] | None:
     """What a hook left; None where there is nothing, or nothing that can be read."""
     try:
-        with file.open("rb") as opened:
+        with open(file, "rb") as opened:
             row = json.loads(opened.read(_LONGEST))
     except (OSError, ValueError, RecursionError):
         return None
     return row if isinstance(row, dict) else None
+
+
+def _remove(file: str | os.PathLike[str]) -> None:
+    try:
+        os.remove(file)
+    except OSError:
+        pass

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -65,7 +66,6 @@ def test_the_files_of_a_folder_have_names_of_their_own(tmp_path: Path) -> None:
 
 
 def test_asking_for_the_folder_loads_the_standard_library_only() -> None:
-    # What is loaded before may be a tool's that watches the tests.
     # What is loaded before may belong to a tool that watches the tests.
     program = (
         "import sys; before = set(sys.modules); import keito_mcp.paths; keito_mcp.paths.state_dir();"
@@ -76,10 +76,7 @@ def test_asking_for_the_folder_loads_the_standard_library_only() -> None:
 
 
 def test_without_a_home_the_settings_name_the_variable_that_helps(monkeypatch: pytest.MonkeyPatch) -> None:
-    def homeless() -> Path:
-        raise RuntimeError("Could not determine home directory.")
-
     monkeypatch.delenv("KEITO_STATE_DIR")
-    monkeypatch.setattr(Path, "home", homeless)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
     with pytest.raises(SettingsError, match="KEITO_STATE_DIR"):
         _ = Settings().folder

@@ -19,11 +19,11 @@ def test_what_a_hook_leaves_is_what_the_server_reads(tmp_path: Path) -> None:
     assert spool.read(file) == row
     spool.write(file, {"session_id": "t"})
     assert spool.read(file) == {"session_id": "t"}
-    assert [found.name for found in file.parent.iterdir()] == ["toolu_01ABC.json"]
+    assert [found.name for found in Path(file).parent.iterdir()] == ["toolu_01ABC.json"]
 
 
 def test_it_lies_beside_the_journal(tmp_path: Path) -> None:
-    assert spool.folder(tmp_path).parent == journal_file(tmp_path).parent
+    assert Path(spool.folder(tmp_path)).parent == journal_file(tmp_path).parent
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="modes are POSIX's")
@@ -35,8 +35,8 @@ def test_it_is_readable_by_its_user_alone(tmp_path: Path) -> None:
         spool.write(file, {})
     finally:
         os.umask(before)
-    assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+    assert stat.S_IMODE(Path(file).stat().st_mode) == 0o600
+    assert stat.S_IMODE(Path(file).parent.stat().st_mode) == 0o700
 
 
 @pytest.mark.parametrize("call_id", ["", ".", "..", "../x", "a/b", "a\\b", "a.b", "a b", "é", "x" * 201, "a\n"])
@@ -62,5 +62,5 @@ def test_a_write_that_fails_leaves_nothing_behind(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
         spool.write(file, {"session_id": "after"})
-    assert [found.name for found in file.parent.iterdir()] == ["toolu_1.json"]
+    assert [found.name for found in Path(file).parent.iterdir()] == ["toolu_1.json"]
     assert spool.read(file) == {"session_id": "before"}
