@@ -44,12 +44,14 @@ class Identifier:
         _add(facts, client.known(call))
         _add(facts, fallback.known(call, facts))
         self._last = host or self._last
+        told = answer.known.get("session_id")
         return Identity(
             facts,
             call_id=host.call_id(call) if host else None,
             advice={**fallback.ADVICE, **(host.advice if host else {})},
             agent_is_certain=answer.agent_is_certain,
             is_present=facts["session_id"].value == answer.present,
+            host_session=told.value if told and told.value != facts["session_id"].value else None,
         )
 
     def present(self, machine: Machine) -> str | None:

@@ -81,6 +81,7 @@ class Identity:
         advice: For fields that aren't known, or not for certain: what would have to be set.
         agent_is_certain: Whether it is known which agent of the session calls: the main one, or which sub-agent.
         is_present: Whether the host's process is in this session at this moment, and in no other one.
+        host_session: The host's own id of the session, where somebody else named it otherwise.
     """
 
     facts: Known
@@ -88,6 +89,7 @@ class Identity:
     advice: Mapping[str, str] = field(default_factory=dict)
     agent_is_certain: bool = True
     is_present: bool = False
+    host_session: str | None = None
 
     def value(self, field: str) -> str | None:
         """A field's value, or None where it isn't known."""

@@ -13,6 +13,7 @@ from keito_mcp.journal.columns import insert, moment, of_write
 from keito_mcp.journal.rows import Entry, Write
 from keito_mcp.journal.states import EntryState, WriteKind, WriteState, way
 
+_ENDED = ("ended_wall", "ended_monotonic", "ended_boot")
 _ENDS = (EntryState.CREATING, EntryState.RUNNING, EntryState.REFUSED)
 """The states in which a stop ends the work."""
 
@@ -25,6 +26,7 @@ class Amendment:
         body: The changed fields; `is_running` false ends its timer.
         leave_now: Whether it may be sent at once, if nothing must go before it.
         closed: Why a timer is stopped without its agent.
+        ended: When its work was over, where that isn't now.
         only_while_open: Whether nothing is to be done where the timer was stopped meanwhile.
         of_a_kept_one: Whether the entry was discarded and is about to be kept; else no change of one is recorded.
     """
@@ -33,6 +35,7 @@ class Amendment:
     body: Mapping[str, Any]
     leave_now: bool
     closed: str | None = None
+    ended: Instant | None = None
     only_while_open: bool = False
     of_a_kept_one: bool = False
 
@@ -132,6 +135,7 @@ def _end(connection: sqlite3.Connection, entry: Entry, amendment: Amendment, now
     changes: dict[str, object] = {"closed": amendment.closed} if amendment.closed else {}
     if amendment.body.get("is_running") is False and entry.state in _ENDS:
         changes["state"] = EntryState.STOPPING
+        changes |= dict(zip(_ENDED, moment(amendment.ended or now), strict=True))
     if never_sent:
         changes |= _as_sent(amendment.body)
     if changes:

@@ -54,6 +54,7 @@ def of_owner(owner: Owner) -> dict[str, object]:
 def of_entry(entry: Entry) -> dict[str, object]:
     """An entry's columns."""
     wall, monotonic, boot = moment(entry.started) if entry.started else (None, None, None)
+    ended_wall, ended_monotonic, ended_boot = moment(entry.ended) if entry.ended else (None, None, None)
     columns = {
         "entry_key": entry.entry_key,
         "entry_id": entry.entry_id,
@@ -70,6 +71,11 @@ def of_entry(entry: Entry) -> dict[str, object]:
         "started_wall": wall,
         "started_monotonic": monotonic,
         "started_boot": boot,
+        "ended_wall": ended_wall,
+        "ended_monotonic": ended_monotonic,
+        "ended_boot": ended_boot,
+        "host_session": entry.host_session,
+        "is_recorded": entry.is_recorded,
         "changed_at": entry.changed_at,
     }
     return {**of_owner(entry.owner), **{name: column(value) for name, value in columns.items()}}
@@ -116,7 +122,7 @@ def entry(row: sqlite3.Row) -> Entry:
         session_is_certain=bool(row["session_is_certain"]),
         process=row["process"],
     )
-    wall = row["started_wall"]
+    wall, ended = row["started_wall"], row["ended_wall"]
     return Entry(
         entry_key=row["entry_key"],
         owner=owner,
@@ -132,6 +138,9 @@ def entry(row: sqlite3.Row) -> Entry:
         person=row["person"],
         closed=row["closed"],
         started=instant(wall, row["started_monotonic"], row["started_boot"]) if wall else None,
+        ended=instant(ended, row["ended_monotonic"], row["ended_boot"]) if ended else None,
+        host_session=row["host_session"],
+        is_recorded=bool(row["is_recorded"]),
         changed_at=datetime.fromisoformat(row["changed_at"]),
     )
 

@@ -15,6 +15,9 @@ TIMER_IS_OPEN = "started_wall IS NOT NULL AND state IN ('creating', 'running')"
 _CHANGING = frozenset(
     {
         "closed",
+        "ended_boot",
+        "ended_monotonic",
+        "ended_wall",
         "entry_id",
         "hours",
         "hours_answered",

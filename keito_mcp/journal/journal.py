@@ -18,6 +18,7 @@ from keito_mcp.journal.damage import is_damage
 from keito_mcp.journal.file import JournalError, OpenJournal, check_journal, open_journal
 from keito_mcp.journal.overview import SessionOverview
 from keito_mcp.journal.queue import IsGone
+from keito_mcp.journal.recordings import Recordings
 from keito_mcp.journal.rows import Abandoned, Claimed, Earlier, Entry, Owner, Settlement, Sign, Write
 from keito_mcp.journal.undoing import Thrown
 from keito_mcp.process import is_gone, this_process
@@ -55,6 +56,7 @@ class Journal:
         self._connection: OpenJournal | None = None
         self._suspect = False
         self.process = process or str(this_process())
+        self.recordings = Recordings(self._read, self._commit)
 
     def close(self) -> None:
         """Close the file, if it was opened."""

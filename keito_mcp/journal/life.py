@@ -131,6 +131,20 @@ def prune(connection: sqlite3.Connection, before: datetime) -> None:
     )
     connection.execute(
         """
+        DELETE FROM events
+        WHERE session_id IN (SELECT session_id FROM events GROUP BY session_id HAVING max(seen_at) < ?)
+        """,
+        (before.timestamp(),),
+    )
+    connection.execute(
+        """
+        DELETE FROM recorded
+        WHERE recorded_at < ? AND NOT EXISTS (SELECT 1 FROM events WHERE events.session_id = recorded.session_id)
+        """,
+        (moment_,),
+    )
+    connection.execute(
+        """
         DELETE FROM sessions
         WHERE seen_at < ?
           AND NOT EXISTS (

@@ -45,6 +45,9 @@ class Entry:
         person: What a person did to it in Keito, once that was seen: it is left as it is.
         closed: Why its timer was stopped without its agent, where it was.
         started: When a timer started; None for an entry that was logged whole.
+        ended: When its work was over: the moment of the stop, or of the log; None where that isn't known.
+        host_session: The host's own id of the session, where another one was given for it.
+        is_recorded: Whether nobody asked for it: it counts a session's turns.
     """
 
     entry_key: str
@@ -62,6 +65,9 @@ class Entry:
     closed: str | None = None
     hours_answered: bool = False
     entry_id: str | None = None
+    ended: Instant | None = None
+    host_session: str | None = None
+    is_recorded: bool = False
 
     @property
     def is_timer(self) -> bool:

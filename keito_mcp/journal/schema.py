@@ -127,7 +127,54 @@ CREATE TABLE sessions (
 ) STRICT;
 """
 
-_STEPS = (_FIRST, _QUEUE)
+_SESSIONS = """
+-- When the work was over: the moment of the stop, or of the log.
+ALTER TABLE entries ADD COLUMN ended_wall TEXT;
+ALTER TABLE entries ADD COLUMN ended_monotonic REAL;
+ALTER TABLE entries ADD COLUMN ended_boot TEXT;
+ALTER TABLE entries ADD COLUMN host_session TEXT;
+ALTER TABLE entries ADD COLUMN is_recorded INTEGER NOT NULL DEFAULT 0;
+
+CREATE TABLE events (
+    name TEXT PRIMARY KEY,
+    session_id TEXT NOT NULL,
+    root TEXT NOT NULL,
+    seen_at REAL NOT NULL,
+    row TEXT NOT NULL
+) STRICT;
+CREATE INDEX events_by_session ON events (session_id, seen_at);
+
+CREATE TABLE recorded (
+    session_id TEXT PRIMARY KEY,
+    account TEXT NOT NULL,
+    events INTEGER NOT NULL,
+    outcome TEXT NOT NULL,
+    said TEXT NOT NULL,
+    is_restored INTEGER NOT NULL,
+    recorded_at TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE discards (
+    account TEXT NOT NULL,
+    session_id TEXT NOT NULL,
+    at TEXT NOT NULL,
+    monotonic REAL NOT NULL,
+    boot TEXT NOT NULL,
+    is_lifted INTEGER NOT NULL DEFAULT 0
+) STRICT;
+CREATE INDEX discards_by_session ON discards (account, session_id);
+
+CREATE TABLE pauses (
+    root TEXT NOT NULL,
+    at TEXT NOT NULL,
+    monotonic REAL NOT NULL,
+    boot TEXT NOT NULL,
+    is_paused INTEGER NOT NULL
+) STRICT;
+CREATE INDEX pauses_by_root ON pauses (root);
+"""
+
+_STEPS = (_FIRST, _QUEUE, _SESSIONS)
 """What leads from each version to the next; the first makes an empty file one of version 1."""
 
 SCHEMA_VERSION = len(_STEPS)

@@ -54,13 +54,13 @@ def active_time(events: Sequence[Event], marks: Sequence[Mark], zone: tzinfo | N
     does what a timer counts, nor what was before a discard. What was logged takes from the time before it.
 
     Args:
-        events: Those of one session, in the order in which they were seen.
+        events: Those of one session.
         marks: In any order.
         zone: The user's; None is the machine's own.
     """
-    points = in_order(
-        [*(_Point(event.at, event) for event in events), *(_Point(mark.at, mark=mark) for mark in marks)], at=_at
-    )
+    seen = [*(_Point(event.at, event) for event in events), *(_Point(mark.at, mark=mark) for mark in marks)]
+    points = in_order(seen, at=_at)
+    events = [point.event for point in points if point.event is not None]
     places = [here for here, point in enumerate(points) if point.event is not None]
     at_work = _coverage([*turns(events), *subagents(events)], places, len(points))
     waiting = _coverage(waits(events), places, len(points))

@@ -63,7 +63,7 @@ def turns(events: Sequence[Event]) -> list[Turn]:
         elif event.kind in {Kind.PROMPT, Kind.STARTED, Kind.ENDED} and opened is not None:
             if event.kind is Kind.PROMPT and _is_told_twice(events[opened], event):
                 continue
-            found.append(Turn(opened, _last_sign(events, here), Outcome.INTERRUPTED))
+            found.append(Turn(opened, last_sign(events[: here + 1]), Outcome.INTERRUPTED))
             opened = here if event.kind is Kind.PROMPT else None
         elif event.kind is Kind.PROMPT and not (found and _is_told_twice(events[found[-1].first], event)):
             opened = here
@@ -83,12 +83,16 @@ def _is_told_twice(prompt: Event, again: Event) -> bool:
     return between(prompt.at, again.at) <= _SAME_PROMPT
 
 
-def _last_sign(events: Sequence[Event], closing: int) -> int:
-    """The last sign of life of a turn before what closes it."""
-    end = events[closing]
-    if end.kind is Kind.ENDED and between(events[closing - 1].at, end.at) <= _LAST_BREATH:
+def last_sign(events: Sequence[Event]) -> int:
+    """The place of the last sign of life before what closes a turn or a session, the last of some events.
+
+    The end of a session is one itself, soon enough after the one before; a prompt and a start are of what follows.
+    """
+    closing = len(events) - 1
+    if events[closing].kind not in {Kind.PROMPT, Kind.STARTED, Kind.ENDED} or not closing:
         return closing
-    return closing - 1
+    ends_soon = between(events[closing - 1].at, events[closing].at) <= _LAST_BREATH
+    return closing if events[closing].kind is Kind.ENDED and ends_soon else closing - 1
 
 
 def subagents(events: Sequence[Event]) -> list[Stretch]:

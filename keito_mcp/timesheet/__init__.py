@@ -15,12 +15,14 @@ from keito_mcp.timesheet.ledger import Ledger, Place
 from keito_mcp.timesheet.listing import Progress
 from keito_mcp.timesheet.news import attended
 from keito_mcp.timesheet.problem import NOTHING_SENT, Problem
+from keito_mcp.timesheet.recording import Day
 from keito_mcp.timesheet.work import Work, Worker
 
 __all__ = [
     "Background",
     "Beat",
     "Courier",
+    "Day",
     "Delivered",
     "Ledger",
     "Place",

@@ -23,14 +23,16 @@ _SECOND_COPY = "The entry was sent twice, and both arrived; this is the second o
 
 
 def draft(
-    worker: Worker, work: Work, now: Instant, *, spent_date: date, hours: Decimal | None
+    worker: Worker, work: Work, now: Instant, *, spent_date: date, hours: Decimal | None, key: str | None = None
 ) -> tuple[Entry, TimeEntryCreate]:
     """An entry that is about to be created, as the journal keeps it and as it is sent; without hours it is a timer.
+
+    Without a key of its own it gets a new one.
 
     Raises:
         Problem: Its metadata is larger than Keito takes.
     """
-    key = str(uuid.uuid4())
+    key = key or str(uuid.uuid4())
     is_timer = hours is None
     entry = Entry(
         entry_key=key,
@@ -43,6 +45,8 @@ def draft(
         spent_date=spent_date,
         hours=hours or Decimal(0),
         started=now if is_timer else None,
+        ended=None if is_timer else now,
+        host_session=worker.identity.host_session,
         changed_at=now.wall,
     )
     counted = {"is_running": True} if is_timer else {"hours": hours}

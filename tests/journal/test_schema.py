@@ -20,6 +20,17 @@ FIRST_WRITE_STATES = ("sent", "done", "refused", "unknown")
 WRITE_STATES = ("queued", "sent", "unknown", "confirming", "done", "refused", "dropped", "undone")
 
 
+SINCE_THEN: dict[str, Any] = {
+    "closed": None,
+    "ended_wall": None,
+    "ended_monotonic": None,
+    "ended_boot": None,
+    "host_session": None,
+    "is_recorded": 0,
+}
+"""What later versions know of an entry, as it is for one of the first."""
+
+
 def connected(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False)
     connection.row_factory = sqlite3.Row
@@ -124,7 +135,7 @@ def test_every_entry_and_every_write_of_version_1_is_kept(first: Path) -> None:
         entries, writes = rows(connection, "entries"), rows(connection, "writes")
         migrate(connection)
         assert connection.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION
-        assert rows(connection, "entries") == [{**row, "closed": None} for row in entries]
+        assert rows(connection, "entries") == [{**row, **SINCE_THEN} for row in entries]
         assert rows(connection, "writes") == [
             {
                 **row,

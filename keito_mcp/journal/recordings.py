@@ -1,0 +1,263 @@
+"""What hosts' lifecycle events told, and what became of each session that they tell of."""
+
+import json
+import sqlite3
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Protocol, TypeVar
+
+from keito_mcp.clock import Instant
+from keito_mcp.journal import columns, entries
+from keito_mcp.journal.columns import column, insert, moment, of_entry, of_write
+from keito_mcp.journal.rows import Entry, Write
+
+T = TypeVar("T")
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class TakenIn:
+    """An event as its hook left it.
+
+    Attributes:
+        name: The name of its file: the same event is taken in once.
+        root: The folder of the repository's configuration; empty where it has none.
+        seen_at: Seconds since 1970, UTC.
+    """
+
+    name: str
+    session_id: str
+    root: str
+    seen_at: float
+    row: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What became of a session's active time.
+
+    Attributes:
+        events: How many of its events that is about.
+        outcome: In a word; the sentence of it is `said`.
+        is_restored: Whether a person wants it logged although its session failed.
+    """
+
+    session_id: str
+    account: str
+    events: int
+    outcome: str
+    said: str
+    is_restored: bool
+    recorded_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A session that events tell of, the root of its latest event, and what became of it so far."""
+
+    session_id: str
+    root: str
+    events: int
+    recorded: Recorded | None
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """A moment at which counting in a repository was stopped, or went on."""
+
+    at: Instant
+    is_paused: bool
+
+
+class _Read(Protocol):
+    def __call__(self, work: Callable[[sqlite3.Connection], _T]) -> Awaitable[_T]: ...
+
+
+class _Commit(Protocol):
+    def __call__(self, name: str, work: Callable[[sqlite3.Connection], _T]) -> Awaitable[_T]: ...
+
+
+class Recordings:
+    """This part of the journal. Each method raises `JournalError` as all of the journal's do."""
+
+    def __init__(self, read: _Read, commit: _Commit) -> None:
+        """A part of the journal that reads and commits so."""
+        self._read = read
+        self._commit = commit
+
+    async def take_in(self, events: Sequence[TakenIn]) -> None:
+        """Keep events; those that are kept already are left as they are."""
+        await self._commit("take_in", lambda c: _take_in(c, events))
+
+    async def told(self) -> list[Told]:
+        """The sessions of repositories with a configuration, or whose owner wants all of them."""
+        return await self._read(_told)
+
+    async def events(self, session_id: str) -> list[tuple[str, Mapping[str, object]]]:
+        """The names and rows of a session's events."""
+        statement = "SELECT name, row FROM events WHERE session_id = ? ORDER BY seen_at"
+        rows = await self._read(lambda c: c.execute(statement, (session_id,)).fetchall())
+        return [(row["name"], json.loads(row["row"])) for row in rows]
+
+    async def settle(self, recorded: Recorded) -> None:
+        """Record what became of a session. What its agent said last is needed no more, and forgotten."""
+        await self._commit("record_outcome", lambda c: _settle(c, recorded))
+
+    async def add(self, entry: Entry, create: Write) -> Entry:
+        """Queue an entry that nobody asked for, once; returns the one that is kept under its key."""
+        return await self._commit("record", lambda c: _add(c, entry, create))
+
+    async def arrived(self, entry_key: str) -> Decimal | None:
+        """The decimal hours of an entry's last write that Keito made; None where none was."""
+        return await self._read(lambda c: _arrived(c, entry_key))
+
+    async def counted_otherwise(self, account: str, session_id: str) -> list[Entry]:
+        """What agents logged themselves in a session of their host, timers that run among it.
+
+        Of a session whose id was made up nobody knows which of the host's it was: any of them may be this one.
+        """
+        return await self._read(lambda c: _counted_otherwise(c, account, session_id))
+
+    async def of_session(self, account: str, session_id: str) -> list[Entry]:
+        """The entries of a session that nobody asked for, oldest first."""
+        where = "account = :account AND session_id = :session_id AND is_recorded ORDER BY rowid"
+        parameters = {"account": account, "session_id": session_id}
+        return await self._read(lambda c: entries.select(c, where, parameters))
+
+    async def discard(self, account: str, session_id: str, at: Instant) -> None:
+        """From now on nothing of a session before this moment is logged."""
+        values = {"account": account, "session_id": session_id} | dict(zip(_MOMENT, moment(at), strict=True))
+        await self._commit("discard", lambda c: insert(c, "discards", values) and None)
+
+    async def lift(self, account: str, session_id: str) -> bool:
+        """Take the discards of a session back, and that it failed; whether there was anything to take back."""
+        return await self._commit("lift", lambda c: _lift(c, account, session_id))
+
+    async def discards(self, account: str, session_id: str) -> list[Instant]:
+        """The moments at which a session was discarded, unless that was taken back."""
+        statement = "SELECT * FROM discards WHERE account = ? AND session_id = ? AND NOT is_lifted"
+        rows = await self._read(lambda c: c.execute(statement, (account, session_id)).fetchall())
+        return [columns.instant(row["at"], row["monotonic"], row["boot"]) for row in rows]
+
+    async def pause(self, root: str, at: Instant, *, is_paused: bool) -> None:
+        """Stop counting in a repository from this moment on, or go on."""
+        values = {"root": root, "is_paused": is_paused} | dict(zip(_MOMENT, moment(at), strict=True))
+        await self._commit("pause", lambda c: insert(c, "pauses", values) and None)
+
+    async def pauses(self, root: str) -> list[Pause]:
+        """When counting in a repository was stopped and went on."""
+        rows = await self._read(lambda c: c.execute("SELECT * FROM pauses WHERE root = ?", (root,)).fetchall())
+        return [
+            Pause(columns.instant(row["at"], row["monotonic"], row["boot"]), bool(row["is_paused"])) for row in rows
+        ]
+
+
+_MOMENT = ("at", "monotonic", "boot")
+
+
+def _take_in(connection: sqlite3.Connection, events: Sequence[TakenIn]) -> None:
+    connection.executemany(
+        "INSERT INTO events (name, session_id, root, seen_at, row) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+        [(one.name, one.session_id, one.root, one.seen_at, json.dumps(one.row)) for one in events],
+    )
+
+
+def _told(connection: sqlite3.Connection) -> list[Told]:
+    rows = connection.execute(
+        """
+        SELECT events.session_id, events.root, count(*) AS number, max(seen_at), recorded.*
+        FROM events LEFT JOIN recorded ON recorded.session_id = events.session_id
+        GROUP BY events.session_id ORDER BY max(seen_at)
+        """
+    )
+    return [Told(row[0], row[1], row["number"], _recorded(row) if row["outcome"] else None) for row in rows]
+
+
+def _recorded(row: sqlite3.Row) -> Recorded:
+    return Recorded(
+        session_id=row["session_id"],
+        account=row["account"],
+        events=row["events"],
+        outcome=row["outcome"],
+        said=row["said"],
+        is_restored=bool(row["is_restored"]),
+        recorded_at=datetime.fromisoformat(row["recorded_at"]),
+    )
+
+
+def recorded(connection: sqlite3.Connection, account: str) -> list[Recorded]:
+    """What became of the sessions of an account."""
+    return [_recorded(row) for row in connection.execute("SELECT * FROM recorded WHERE account = ?", (account,))]
+
+
+def _settle(connection: sqlite3.Connection, outcome: Recorded) -> None:
+    connection.execute(
+        """
+        INSERT INTO recorded (session_id, account, events, outcome, said, is_restored, recorded_at)
+        VALUES (:session_id, :account, :events, :outcome, :said, :is_restored, :recorded_at)
+        ON CONFLICT (session_id) DO UPDATE SET
+            account = excluded.account, events = excluded.events, outcome = excluded.outcome, said = excluded.said,
+            recorded_at = excluded.recorded_at
+        """,
+        {
+            "session_id": outcome.session_id,
+            "account": outcome.account,
+            "events": outcome.events,
+            "outcome": outcome.outcome,
+            "said": outcome.said,
+            "is_restored": outcome.is_restored,
+            "recorded_at": column(outcome.recorded_at),
+        },
+    )
+    connection.execute(
+        "UPDATE events SET row = json_remove(row, '$.message') WHERE session_id = ?", (outcome.session_id,)
+    )
+
+
+def _add(connection: sqlite3.Connection, entry: Entry, create: Write) -> Entry:
+    if known := entries.find(connection, entry.owner.account, entry.entry_key):
+        return known
+    insert(connection, "entries", of_entry(entry))
+    insert(connection, "writes", of_write(create))
+    return entry
+
+
+def _arrived(connection: sqlite3.Connection, entry_key: str) -> Decimal | None:
+    row: sqlite3.Row | None = connection.execute(
+        """
+        SELECT json_extract(body, '$.hours') AS hours FROM writes
+        WHERE entry_key = ? AND kind IN ('create', 'update') AND state IN ('done', 'confirming')
+          AND json_extract(body, '$.hours') IS NOT NULL
+        ORDER BY write_id DESC LIMIT 1
+        """,
+        (entry_key,),
+    ).fetchone()
+    return Decimal(str(row["hours"])) if row else None
+
+
+def _counted_otherwise(connection: sqlite3.Connection, account: str, session_id: str) -> list[Entry]:
+    return entries.select(
+        connection,
+        "account = :account AND NOT is_recorded AND state NOT IN ('gone', 'discarded') "
+        "AND (session_id = :session_id OR host_session = :session_id OR NOT session_is_certain) ORDER BY rowid",
+        {"account": account, "session_id": session_id},
+    )
+
+
+def _lift(connection: sqlite3.Connection, account: str, session_id: str) -> bool:
+    of_it: dict[str, Any] = {"account": account, "session_id": session_id}
+    discarded = connection.execute(
+        "UPDATE discards SET is_lifted = 1 WHERE account = :account AND session_id = :session_id AND NOT is_lifted",
+        of_it,
+    ).rowcount
+    failed = connection.execute(
+        """
+        UPDATE recorded SET is_restored = 1, events = 0
+        WHERE account = :account AND session_id = :session_id
+          AND (:discarded OR (outcome IN ('failed', 'interrupted') AND NOT is_restored))
+        """,
+        {**of_it, "discarded": discarded},
+    ).rowcount
+    return bool(discarded or failed)

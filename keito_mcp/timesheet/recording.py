@@ -1,0 +1,117 @@
+"""Entries that nobody asked for: one for each session and day, which follows the time that its turns took."""
+
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from decimal import Decimal
+
+from keito_mcp.journal import Amendment, Entry, EntryState, Write, WriteKind, WriteState, asked_for
+from keito_mcp.timesheet import creates
+from keito_mcp.timesheet.ledger import Ledger
+from keito_mcp.timesheet.matching import same_notes
+from keito_mcp.timesheet.work import Work, Worker
+
+_KEYS = uuid.UUID("6b7e0f8a-54a6-4a0e-9d5c-0c5f6e1a9d11")
+"""Makes an entry's key out of what it stands for: whoever records the same session and day makes the same entry."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Day:
+    """What one day of a session is to have in Keito."""
+
+    day: date
+    hours: Decimal
+    work: Work
+
+
+async def record(ledger: Ledger, worker: Worker, wanted: Day, least: Decimal) -> Entry | None:
+    """Queue what brings a day's entry to its hours; the same again changes nothing.
+
+    An entry that a person changed is left as it is: only the hours beyond those that it had from here go into another.
+
+    Args:
+        ledger: Where it is recorded.
+        worker: Whose session it was.
+        wanted: The day, its hours and its work.
+        least: Decimal hours under which no new entry is made.
+
+    Returns:
+        The entry that holds the hours; None where none is needed.
+
+    Raises:
+        Problem: Its metadata is larger than Keito takes.
+        JournalError: Nothing was queued.
+    """
+    earlier = await _of_day(ledger, worker, wanted.day)
+    hours = wanted.hours
+    for entry in earlier:
+        if _is_a_persons(entry):
+            arrived = await ledger.journal.recordings.arrived(entry.entry_key)
+            # What Keito refused never stood there.
+            hours -= arrived or (entry.hours if entry.person else Decimal(0))
+        elif entry.is_wanted:
+            return await _follow(ledger, worker, entry, replace(wanted, hours=hours))
+    if hours < least:
+        return None
+    return await _add(ledger, worker, replace(wanted, hours=hours), len(earlier))
+
+
+async def withdraw(ledger: Ledger, account: str, session_id: str, reason: str) -> list[Entry]:
+    """Discard what was recorded of a session, apart from what a person changed; returns what was discarded."""
+    found = await ledger.journal.recordings.of_session(account, session_id)
+    unwanted = [entry for entry in found if entry.is_wanted and not _is_a_persons(entry)]
+    if unwanted:
+        await ledger.journal.throw_away(unwanted, reason, ledger.clock.now())
+    return unwanted
+
+
+def _is_a_persons(entry: Entry) -> bool:
+    return entry.person is not None or entry.state in {EntryState.GONE, EntryState.REFUSED}
+
+
+async def _of_day(ledger: Ledger, worker: Worker, day: date) -> Sequence[Entry]:
+    found = await ledger.journal.recordings.of_session(worker.owner.account, worker.owner.session_id)
+    return [entry for entry in found if entry.spent_date == day]
+
+
+async def _add(ledger: Ledger, worker: Worker, wanted: Day, number: int) -> Entry:
+    owner = worker.owner
+    key = str(uuid.uuid5(_KEYS, "\n".join([owner.account, owner.session_id, wanted.day.isoformat(), str(number)])))
+    now = ledger.clock.now()
+    entry, body = creates.draft(worker, wanted.work, now, spent_date=wanted.day, hours=wanted.hours, key=key)
+    create = Write(
+        account=owner.account,
+        kind=WriteKind.CREATE,
+        entry_key=key,
+        entry_id=None,
+        body=body.body(),
+        sent=now,
+        idempotency_key=str(uuid.uuid4()),
+        state=WriteState.QUEUED,
+        sends=0,
+        promised=True,
+    )
+    return await ledger.journal.recordings.add(replace(entry, is_recorded=True), create)
+
+
+async def _follow(ledger: Ledger, worker: Worker, entry: Entry, wanted: Day) -> Entry:
+    """Bring an entry to its hours and notes, unless that is what it has, or what waits for it makes of it."""
+    waiting = asked_for(await ledger.journal.unsettled(entry.owner.account, entry.entry_key))
+    # Keito may keep fewer places than were sent.
+    arrived = await ledger.journal.recordings.arrived(entry.entry_key)
+    hours = Decimal(str(waiting["hours"])) if "hours" in waiting else (arrived or entry.hours)
+    notes = waiting.get("notes", entry.notes)
+    changes: dict[str, object] = {}
+    if hours != wanted.hours:
+        changes["hours"] = float(wanted.hours)
+    if wanted.work.notes is not None and not same_notes(notes, wanted.work.notes):
+        changes["notes"] = wanted.work.notes
+    if changes and wanted.hours > 0:
+        changes["metadata"] = worker.metadata(wanted.work, entry.entry_key)
+        amendment = Amendment(entry_key=entry.entry_key, body=changes, leave_now=False)
+        await ledger.journal.amend(amendment, ledger.clock.now())
+    elif wanted.hours <= 0:
+        reason = "All of its time was logged by the agent itself since."
+        await ledger.journal.throw_away([entry], reason, ledger.clock.now())
+    return entry
