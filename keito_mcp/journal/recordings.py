@@ -126,10 +126,16 @@ class Recordings:
         parameters = {"account": account, "session_id": session_id}
         return await self._read(lambda c: entries.select(c, where, parameters))
 
-    async def discard(self, account: str, session_id: str, at: Instant) -> None:
-        """From now on nothing of a session before this moment is logged."""
+    async def discard(self, account: str, session_id: str, at: Instant) -> int:
+        """From now on nothing of a session before this moment is logged; returns what `undo_discard` takes."""
         values = {"account": account, "session_id": session_id} | dict(zip(_MOMENT, moment(at), strict=True))
-        await self._commit("discard", lambda c: insert(c, "discards", values) and None)
+        return await self._commit("discard", lambda c: insert(c, "discards", values))
+
+    async def undo_discard(self, number: int) -> None:
+        """Forget a discard of which nothing came."""
+        await self._commit(
+            "undo_discard", lambda c: c.execute("DELETE FROM discards WHERE rowid = ?", (number,)).close()
+        )
 
     async def lift(self, account: str, session_id: str) -> bool:
         """Take the discards of a session back, and that it failed; whether there was anything to take back."""
@@ -148,7 +154,9 @@ class Recordings:
 
     async def pauses(self, root: str) -> list[Pause]:
         """When counting in a repository was stopped and went on."""
-        rows = await self._read(lambda c: c.execute("SELECT * FROM pauses WHERE root = ?", (root,)).fetchall())
+        rows = await self._read(
+            lambda c: c.execute("SELECT * FROM pauses WHERE root = ? ORDER BY rowid", (root,)).fetchall()
+        )
         return [
             Pause(columns.instant(row["at"], row["monotonic"], row["boot"]), bool(row["is_paused"])) for row in rows
         ]

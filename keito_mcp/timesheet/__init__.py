@@ -7,7 +7,7 @@ from typing import Any
 
 from keito_mcp.answers import DiscardAnswer, EntryAnswer, ListAnswer, Status
 from keito_mcp.journal import Entry, Owner
-from keito_mcp.keito import TimeEntryFilter
+from keito_mcp.keito import KeitoError, TimeEntryFilter
 from keito_mcp.timesheet import discarding, finished, listing, restoring, starting, stopping
 from keito_mcp.timesheet.background import Background, Beat
 from keito_mcp.timesheet.delivery import Courier, Delivered, Rest, wait_for_turn
@@ -124,7 +124,7 @@ class Timesheet:
         async with attended(self._ledger, worker.owner, is_present=worker.identity.is_present) as news:
             if session != worker.owner.session_id:
                 await self._live(worker.owner)
-            answer = await discarding.discard(self._ledger, worker.owner, session, reason, progress)
+            answer = await self._discard(worker.owner, session, reason, progress)
         self._wake_up(reached=not answer.queued)
         return answer.saying(*news)
 
@@ -133,10 +133,24 @@ class Timesheet:
     ) -> DiscardAnswer:
         """Delete the entries of any session, whichever agents it had; a person asks for it."""
         owner = Owner(account, session_id, "", "", session_is_certain=True, process=self._ledger.journal.process)
-        return await discarding.discard(self._ledger, owner, session_id, reason, progress)
+        return await self._discard(owner, session_id, reason, progress)
+
+    async def _discard(self, owner: Owner, session: str, reason: str | None, progress: Progress) -> DiscardAnswer:
+        """Discard a session, and what its host's events would have logged of it until now."""
+        recordings = self._ledger.journal.recordings
+        number = await recordings.discard(owner.account, session, self._ledger.clock.now())
+        try:
+            return await discarding.discard(self._ledger, owner, session, reason, progress)
+        except (KeitoError, Problem):
+            await recordings.undo_discard(number)
+            raise
 
     async def restore(self, account: str, session_id: str) -> Sequence[Entry]:
-        """Queue the entries of a session that were discarded, so that they are made again, once."""
+        """Queue the entries of a session that were discarded, so that they are made again, once.
+
+        What its host's events tell of it is logged again, too, also where the session failed.
+        """
+        await self._ledger.journal.recordings.lift(account, session_id)
         return await restoring.restore(self._ledger, account, session_id)
 
     async def _live(self, owner: Owner) -> None:

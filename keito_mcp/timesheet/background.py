@@ -34,13 +34,24 @@ class Background:
         courier: Courier,
         beat: Beat | None = None,
         present: Callable[[], Awaitable[str | None]] | None = None,
+        prepare: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        """Nothing runs before `run`. `present` tells the one session that the host is in, where it is in one alone."""
+        """Nothing runs before `run`.
+
+        Args:
+            journal: Where signs of life go.
+            clock: Tells when.
+            courier: Delivers.
+            beat: How often.
+            present: Tells the one session that the host is in, where it is in one alone.
+            prepare: Puts into the queue what is to be delivered by itself.
+        """
         self._journal = journal
         self._clock = clock
         self._courier = courier
         self._beat = beat or Beat()
         self._present = present
+        self._prepare = prepare
         self._woken = anyio.Event()
         self._failures = 0
         self._not_before = 0.0
@@ -84,6 +95,8 @@ class Background:
 
     async def _deliver(self) -> None:
         self._woken = anyio.Event()
+        if self._prepare is not None:
+            await self._prepare()
         rest = await self._courier.run(lambda _: None)
         self._idle = rest.seconds is None and rest.error is None
         with anyio.move_on_after(self._pause_after(rest)):

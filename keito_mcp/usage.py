@@ -1,0 +1,81 @@
+"""What can be typed after `keito-mcp`: the commands and their options."""
+
+from __future__ import annotations
+
+import argparse
+
+from keito_mcp.version import __version__
+
+Commands = argparse._SubParsersAction  # noqa: SLF001 -- argparse gives its type no other name
+
+DEFAULT_PORT = 8787
+SANDBOX_PORT = 8788
+_LAST_PORT = 65_535
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line; without a command, `command` is None."""
+    shared = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    shared.add_argument(
+        "--sandbox",
+        action="store_true",
+        help="work against the embedded Keito in the state folder instead of the real one: no key, no network",
+    )
+    whole = argparse.ArgumentParser(
+        prog="keito-mcp",
+        parents=[shared],
+        description="MCP server that lets AI agents track their own billable time in Keito. "
+        "Without a command it serves one host over stdio, which is what hosts start.",
+    )
+    whole.add_argument("--version", action="version", version=f"keito-mcp {__version__}")
+    commands = whole.add_subparsers(dest="command", metavar="COMMAND")
+
+    serve = commands.add_parser("serve", parents=[shared], help="serve Streamable HTTP (/mcp) and SSE (/sse), or stdio")
+    serve.add_argument(
+        "--transport",
+        choices=("http", "sse", "stdio"),
+        default="http",
+        help="http and sse are served together, this chooses which is announced first; default: %(default)s",
+    )
+    serve.add_argument("--host", default="127.0.0.1", help="a loopback address; default: %(default)s")
+    serve.add_argument("--port", type=_port, default=DEFAULT_PORT, help="0 takes a free one; default: %(default)s")
+
+    commands.add_parser("demo", parents=[shared], help="a tour of the five tools: no account, no network")
+
+    sandbox = commands.add_parser("sandbox", parents=[shared], help="the embedded Keito on a port, to curl")
+    sandbox.add_argument("--host", default="127.0.0.1", help="default: %(default)s")
+    sandbox.add_argument("--port", type=_port, default=SANDBOX_PORT, help="0 takes a free one; default: %(default)s")
+    sandbox.add_argument("--control", action="store_true", help="offer /_sandbox/ too: faults, requests, entries")
+
+    doctor = commands.add_parser("doctor", parents=[shared], help="what would be sent, and is Keito reachable")
+    doctor.add_argument("--json", action="store_true", help="for programs")
+    _add_journal_commands(commands, shared)
+    hook = commands.add_parser("hook", help="take note of an event: what a host's lifecycle hook calls")
+    hook.add_argument("event", nargs="?", metavar="EVENT", help="default: the event's own name for itself")
+    hook.add_argument("--host", help="which host calls, such as claude-code; default: as the event looks")
+    return whole
+
+
+def _add_journal_commands(commands: Commands[argparse.ArgumentParser], shared: argparse.ArgumentParser) -> None:
+    """The commands with which a person looks after the journal."""
+    sessions = commands.add_parser(
+        "sessions", parents=[shared], help="agents' sessions on this machine, what waits for them and what went wrong"
+    )
+    sync = commands.add_parser("sync", parents=[shared], help="bring what waits to Keito now")
+    sync.add_argument("--adopt", action="store_true", help="first take over what waits for other accounts")
+    sync.add_argument("--yes", action="store_true", help="with --adopt: don't ask")
+    discard = commands.add_parser("discard", parents=[shared], help="delete the entries of a session")
+    discard.add_argument("--reason", help="why, for the journal")
+    restore = commands.add_parser("restore", parents=[shared], help="make the entries of a discarded session again")
+    for command in (discard, restore):
+        command.add_argument("session", metavar="SESSION", help="its id, as `keito-mcp sessions` shows it")
+    pause = commands.add_parser("pause", parents=[shared], help="stop counting sessions in this repository from now on")
+    resume = commands.add_parser("resume", parents=[shared], help="count sessions in this repository again from now on")
+    for command in (sessions, sync, discard, restore, pause, resume):
+        command.add_argument("--json", action="store_true", help="for programs")
+
+
+def _port(text: str) -> int:
+    if text.isdecimal() and int(text) <= _LAST_PORT:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no port; a port is a number from 0 to {_LAST_PORT}")
