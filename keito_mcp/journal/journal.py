@@ -10,7 +10,7 @@ from typing import TypeVar
 import anyio.to_thread
 
 from keito_mcp.clock import Instant
-from keito_mcp.journal import accounts, amending, creating, entries, life, overview, queue, undoing
+from keito_mcp.journal import accounts, amending, creating, entries, life, overview, queue, recordings, undoing
 from keito_mcp.journal.accounts import Queue
 from keito_mcp.journal.amending import Amendment
 from keito_mcp.journal.columns import insert, of_write
@@ -83,16 +83,30 @@ class Journal:
         return await self._commit("create", lambda c: creating.create(c, entry, write, same_since), sign)
 
     async def begin(self, *writes: Write, sign: Sign | None = None) -> list[int]:
-        """Record changes and deletes that are about to be sent; returns their ids."""
-        return await self._commit("begin", lambda c: [insert(c, "writes", of_write(write)) for write in writes], sign)
+        """Record changes and deletes that are about to be sent, and whose session is discarded; returns their ids."""
+
+        def begin(connection: sqlite3.Connection) -> list[int]:
+            for account, session_id in {(write.account, str(one)) for write in writes if (one := write.discards)}:
+                recordings.discard(connection, account, session_id, writes[0].sent)
+            return [insert(connection, "writes", of_write(write)) for write in writes]
+
+        return await self._commit("begin", begin, sign)
 
     async def amend(self, amendment: Amendment, now: Instant, *, sign: Sign | None = None) -> Write | None:
         """Record a change of an entry of this machine, folded into what waits for it; see `amending.amend`."""
         return await self._commit("amend", lambda c: amending.amend(c, amendment, self.process, now), sign)
 
-    async def throw_away(self, unwanted: Sequence[Entry], reason: str | None, now: Instant) -> list[Thrown]:
-        """Discard entries without asking Keito."""
-        return await self._commit("throw_away", lambda c: undoing.throw_away(c, unwanted, reason, now))
+    async def throw_away(
+        self, unwanted: Sequence[Entry], reason: str | None, now: Instant, *, session: tuple[str, str] | None = None
+    ) -> list[Thrown]:
+        """Discard entries without asking Keito, and with them the `session` of an account, where it is named."""
+
+        def throw_away(connection: sqlite3.Connection) -> list[Thrown]:
+            if session is not None:
+                recordings.discard(connection, *session, now)
+            return undoing.throw_away(connection, unwanted, reason, now)
+
+        return await self._commit("throw_away", throw_away)
 
     async def restore(self, deleted: Write, entry: Entry, create: Write) -> bool:
         """Queue the create of an entry that was deleted, once; False where somebody else did so meanwhile."""

@@ -126,16 +126,9 @@ class Recordings:
         parameters = {"account": account, "session_id": session_id}
         return await self._read(lambda c: entries.select(c, where, parameters))
 
-    async def discard(self, account: str, session_id: str, at: Instant) -> int:
-        """From now on nothing of a session before this moment is logged; returns what `undo_discard` takes."""
-        values = {"account": account, "session_id": session_id} | dict(zip(_MOMENT, moment(at), strict=True))
-        return await self._commit("discard", lambda c: insert(c, "discards", values))
-
-    async def undo_discard(self, number: int) -> None:
-        """Forget a discard of which nothing came."""
-        await self._commit(
-            "undo_discard", lambda c: c.execute("DELETE FROM discards WHERE rowid = ?", (number,)).close()
-        )
+    async def discard(self, account: str, session_id: str, at: Instant) -> None:
+        """From now on nothing of a session before this moment is logged."""
+        await self._commit("discard", lambda c: discard(c, account, session_id, at))
 
     async def lift(self, account: str, session_id: str) -> bool:
         """Take the discards of a session back, and that it failed; whether there was anything to take back."""
@@ -170,6 +163,12 @@ def _take_in(connection: sqlite3.Connection, events: Sequence[TakenIn]) -> None:
         "INSERT INTO events (name, session_id, root, seen_at, row) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
         [(one.name, one.session_id, one.root, one.seen_at, json.dumps(one.row)) for one in events],
     )
+
+
+def discard(connection: sqlite3.Connection, account: str, session_id: str, at: Instant) -> None:
+    """Record that a session was discarded at a moment."""
+    values = {"account": account, "session_id": session_id} | dict(zip(_MOMENT, moment(at), strict=True))
+    insert(connection, "discards", values)
 
 
 def _told(connection: sqlite3.Connection) -> list[Told]:

@@ -129,6 +129,12 @@ class Write:
     promised: bool = False
     write_id: int = 0
 
+    @property
+    def discards(self) -> str | None:
+        """The session that is discarded by it; None where it is no part of a discard."""
+        session: str | None = self.body.get("session_id") if self.kind is WriteKind.DELETE else None
+        return session
+
     def json_body(self) -> str:
         """The body as it is sent."""
         return json.dumps(self.body, ensure_ascii=False)

@@ -7,7 +7,7 @@ from typing import Any
 
 from keito_mcp.answers import DiscardAnswer, EntryAnswer, ListAnswer, Status
 from keito_mcp.journal import Entry, Owner
-from keito_mcp.keito import KeitoError, TimeEntryFilter
+from keito_mcp.keito import TimeEntryFilter
 from keito_mcp.timesheet import discarding, finished, listing, restoring, starting, stopping
 from keito_mcp.timesheet.background import Background, Beat
 from keito_mcp.timesheet.delivery import Courier, Delivered, Rest, wait_for_turn
@@ -137,13 +137,12 @@ class Timesheet:
 
     async def _discard(self, owner: Owner, session: str, reason: str | None, progress: Progress) -> DiscardAnswer:
         """Discard a session, and what its host's events would have logged of it until now."""
-        recordings = self._ledger.journal.recordings
-        number = await recordings.discard(owner.account, session, self._ledger.clock.now())
-        try:
-            return await discarding.discard(self._ledger, owner, session, reason, progress)
-        except (KeitoError, Problem):
-            await recordings.undo_discard(number)
-            raise
+        recordings, begun = self._ledger.journal.recordings, self._ledger.clock.now()
+        answer = await discarding.discard(self._ledger, owner, session, reason, progress)
+        if not any(at.wall >= begun.wall for at in await recordings.discards(owner.account, session)):
+            # There was nothing to delete; what there is to be logged later isn't wanted all the same.
+            await recordings.discard(owner.account, session, begun)
+        return answer
 
     async def restore(self, account: str, session_id: str) -> Sequence[Entry]:
         """Queue the entries of a session that were discarded, so that they are made again, once.

@@ -58,7 +58,8 @@ async def discard(ledger: Ledger, owner: Owner, session: str, reason: str | None
             else:
                 wanted.append(entry)
         outcomes = await deletes.delete(ledger, (owner.account, session), wanted, scope.known, reason, progress)
-        thrown = await ledger.journal.throw_away(scope.missing, reason, ledger.clock.now()) if scope.missing else []
+        now = ledger.clock.now()
+        thrown = await ledger.journal.throw_away(scope.missing, reason, now) if scope.missing else []
     kept += [Kept(id=outcome.entry.id, reason=outcome.kept) for outcome in outcomes if outcome.kept]
     gone = [outcome.entry for outcome in outcomes if outcome.is_gone]
     later = scope.later + [outcome.entry.id for outcome in outcomes if outcome.waits] + _later(thrown)
@@ -74,7 +75,8 @@ async def discard(ledger: Ledger, owner: Owner, session: str, reason: str | None
 
 async def _discard_here(ledger: Ledger, scope: "_Scope", reason: str | None, error: KeitoError) -> DiscardAnswer:
     """Discard what this machine knows while Keito is away: what is there is deleted as soon as that can be done."""
-    thrown = await ledger.journal.throw_away(scope.mine, reason, ledger.clock.now())
+    session = (scope.account, scope.session_id)
+    thrown = await ledger.journal.throw_away(scope.mine, reason, ledger.clock.now(), session=session)
     away = f"{unreachable(error)} What other machines wrote in this session wasn't looked for."
     return DiscardAnswer(
         session_id=scope.session_id,
