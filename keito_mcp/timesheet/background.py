@@ -33,14 +33,14 @@ class Background:
         clock: Clock,
         courier: Courier,
         beat: Beat | None = None,
-        present: Callable[[], Awaitable[str | None]] | None = None,
+        left: Callable[[], Awaitable[frozenset[str]]] | None = None,
     ) -> None:
-        """Nothing runs before `run`. `present` tells the one session that the host is in, where it is in one alone."""
+        """Nothing runs before `run`. `left` tells the sessions that the host was in, and is in no longer."""
         self._journal = journal
         self._clock = clock
         self._courier = courier
         self._beat = beat or Beat()
-        self._present = present
+        self._left = left
         self._woken = anyio.Event()
         self._failures = 0
         self._not_before = 0.0
@@ -75,8 +75,8 @@ class Background:
 
     async def _live(self) -> None:
         await anyio.sleep(self._beat.heartbeat)
-        present = await self._present() if self._present else None
-        await self._journal.beat(self._clock.now(), present)
+        left = await self._left() if self._left else frozenset()
+        await self._journal.beat(self._clock.now(), left)
         if not self._pruned:
             # Not sooner: most servers live for a few calls, and no call should wait for this.
             await self._courier.prune()

@@ -56,10 +56,21 @@ class ClaudeCode(Host):
         self._transcripts: dict[Path, Transcripts] = {}
         self._misses = 0
         self._last: str | None = None
+        self._entered: frozenset[str] = frozenset()
+        self._left: frozenset[str] = frozenset()
 
-    def present(self, machine: Machine) -> str | None:
-        """What the registry of running sessions says; `/clear` moves a process to another one."""
-        return current_session(_configuration(machine) / "sessions", machine.ancestors())
+    def left(self, machine: Machine) -> frozenset[str]:
+        """What the registry of running sessions said before, and says no longer; `/clear` moves a process on."""
+        self._registered(machine)
+        return self._left
+
+    def _registered(self, machine: Machine) -> str | None:
+        """What the registry of running sessions says."""
+        session = current_session(_configuration(machine) / "sessions", machine.ancestors())
+        if session:
+            self._entered |= {session}
+            self._left = self._entered - {session}
+        return session
 
     async def known(self, call: Call) -> Answer:
         """The session, the sub-agent and the model that made this call."""
@@ -72,7 +83,7 @@ class ClaudeCode(Host):
             seen = await anyio.to_thread.run_sync(self._look_around, machine, tool_use, abandon_on_cancel=True)
             if tool_use:
                 row = await self._row(machine, tool_use, seen)
-        return _answer(seen, row)
+        return _answer(seen, row, self._left)
 
     async def _row(self, machine: Machine, tool_use: str, seen: "_Seen") -> Row | None:
         """The transcript's row of a tool use, which may be about to be written."""
@@ -98,7 +109,7 @@ class ClaudeCode(Host):
         file = spool.call_file(machine.state, tool_use) if tool_use else None
         return _Seen(
             hook=(spool.read(file) if file else None) or {},
-            registered=self.present(machine),
+            registered=self._registered(machine),
             spawned=bounded(machine.environment.get(_SESSION)) if machine.environment.get("CLAUDECODE") else None,
         )
 
@@ -117,7 +128,7 @@ class _Seen:
         return bounded(self.hook.get("session_id")), self.registered, self.spawned
 
 
-def _answer(seen: _Seen, row: Row | None) -> Answer:
+def _answer(seen: _Seen, row: Row | None, left: frozenset[str]) -> Answer:
     """What is known, field by field from the best source; session and sub-agent come from one and the same."""
     by_hook = stated({name: seen.hook.get(name) for name in _WHOSE}, _HOOK)
     by_row = stated({name: getattr(row, name) for name in (*_WHOSE, "model")}, _TRANSCRIPT) if row else {}
@@ -129,7 +140,7 @@ def _answer(seen: _Seen, row: Row | None) -> Answer:
         facts["session_id"] = Fact(seen.registered, _REGISTRY)
     elif not whose_is_known and seen.spawned:
         facts["session_id"] = Fact(seen.spawned, _SESSION, certain=False)
-    return Answer(facts, agent_is_certain=whose_is_known, present=seen.registered)
+    return Answer(facts, agent_is_certain=whose_is_known, left=left)
 
 
 def _tool_use(call: Call) -> str | None:
