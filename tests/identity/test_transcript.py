@@ -162,6 +162,37 @@ def test_folders_and_files_that_cant_be_read_are_passed_over(broken: str, files:
     assert find(files, SESSION) == MAIN
 
 
+@pytest.mark.parametrize(
+    ("closed", "found"),
+    [(".", None), ("projects", None), ("projects/-of-root", MAIN), (f"projects/-home-someone-shop/{SESSION}", MAIN)],
+)
+def test_folders_that_are_closed_to_this_user_are_passed_over(
+    closed: str, found: Row | None, files: ClaudeFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files.write(tool_use_row())
+    (files.folder / "projects" / "-of-root").mkdir()
+    files.transcript(subagent=SUBAGENT).parent.mkdir(parents=True)
+    inside = f"{files.folder / closed}{os.sep}"
+
+    def refusing(real: Any) -> Any:
+        def refused(path: Any, *arguments: Any, **more: Any) -> Any:
+            if os.fspath(path).startswith(inside):
+                raise PermissionError(13, "Permission denied")
+            return real(path, *arguments, **more)
+
+        return refused
+
+    for name in ("stat", "scandir"):
+        monkeypatch.setattr(os, name, refusing(getattr(os, name)))
+    for sessions in ((OTHER_SESSION,), (SESSION,)):
+        assert find(files, *sessions) == found
+
+
+def test_a_session_whose_name_is_too_long_for_a_file_has_none(files: ClaudeFiles) -> None:
+    files.write(tool_use_row())
+    assert find(files, "\N{GRINNING FACE}" * 200) == MAIN
+
+
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=250),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),

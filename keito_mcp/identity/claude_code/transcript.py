@@ -49,7 +49,7 @@ class Transcripts:
             everywhere: Whether to look into all others after them.
             at_most: Bytes to read, over all transcripts.
         """
-        self.exist = self._projects.is_dir()
+        self.exist = os.path.isdir(self._projects)  # noqa: PTH112 -- it never raises
         first = [file for session in dict.fromkeys(sessions) for file in self._of_session(session)]
         search = _Search(tool_use, at_most)
         if row := search.through(_newest(first)):
@@ -69,8 +69,10 @@ class Transcripts:
         return [folder / f"{session}.jsonl", *_of_subagents(folder / session)]
 
     def _folder_of(self, session: str) -> Path | None:
-        folders = _entries(self._projects)
-        return next((folder for folder in folders if (folder / f"{session}.jsonl").exists()), None)
+        for folder in _entries(self._projects):
+            if os.path.exists(folder / f"{session}.jsonl"):  # noqa: PTH110 -- it never raises
+                return folder
+        return None
 
     def _all(self) -> Iterator[Path]:
         for folder in _entries(self._projects):
@@ -81,8 +83,11 @@ class Transcripts:
                     yield from _of_subagents(entry)
 
 
-def _of_subagents(session: Path) -> Iterator[Path]:
-    return (session / "subagents").rglob("*.jsonl")
+def _of_subagents(session: Path) -> list[Path]:
+    try:
+        return list((session / "subagents").rglob("*.jsonl"))
+    except OSError:
+        return []
 
 
 def _entries(folder: Path) -> list[Path]:
