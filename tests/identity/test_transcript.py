@@ -144,6 +144,14 @@ def test_the_ends_of_all_transcripts_come_before_the_depth_of_any(files: ClaudeF
     assert found.subagent_id == SUBAGENT
 
 
+def test_a_long_session_that_is_looked_into_first_hides_no_other_one(files: ClaudeFiles) -> None:
+    files.write(*[filler(MEBIBYTE) for _ in range(6)], session=OTHER_SESSION)
+    for number in range(32):
+        files.write(filler(MEBIBYTE // 4), subagent=f"a{number}", session=OTHER_SESSION)
+    files.write(tool_use_row())
+    assert find(files, OTHER_SESSION) == MAIN
+
+
 @pytest.mark.parametrize("broken", ["nothing", "file", "folder", "dangling"])
 def test_folders_and_files_that_cant_be_read_are_passed_over(broken: str, files: ClaudeFiles) -> None:
     projects = files.folder / "projects"

@@ -6,7 +6,7 @@ shape says nothing. Of a row only the session, the sub-agent and the model are r
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,9 +52,9 @@ class Transcripts:
         self.exist = os.path.isdir(self._projects)  # noqa: PTH112 -- it never raises
         first = [file for session in dict.fromkeys(sessions) for file in self._of_session(session)]
         search = _Search(tool_use, at_most)
-        if row := search.through(_newest(first)):
-            return row
-        return search.through(_newest(set(self._all()) - set(first))) if everywhere else None
+        if not everywhere:
+            return search.through(_newest(first))
+        return search.through(_newest(first)[: _NEWEST // 2], lambda: _newest(set(self._all()) - set(first)))
 
     def _of_session(self, session: str) -> list[Path]:
         """A session's transcript and those of its sub-agents."""
@@ -121,16 +121,24 @@ class _Search:
         self._needle = json.dumps(tool_use).encode()
         self._left = at_most
 
-    def through(self, files: Sequence[Path]) -> Row | None:
-        """The row, if it is in the part that may still be read of these files."""
-        reading = [_Backwards(file) for file in files]
-        while reading:
-            for file in reading:
-                lines, length = file.read(self._left)
-                self._left -= length
-                if row := self._row_in(lines):
-                    return row
-            reading = [file for file in reading if file.has_more and self._left > 0]
+    def through(self, files: Sequence[Path], others: Callable[[], Sequence[Path]] = tuple) -> Row | None:
+        """The row, if it is in the part that may be read of these files, or of others where it isn't at their ends."""
+        ends = [_Backwards(file) for file in files]
+        if row := self._row_at(ends):
+            return row
+        reading = [*map(_Backwards, others()), *ends]
+        while reading := [file for file in reading if file.has_more and self._left > 0]:
+            if row := self._row_at(reading):
+                return row
+        return None
+
+    def _row_at(self, files: Sequence["_Backwards"]) -> Row | None:
+        """The row, if it is in what is read next of these files."""
+        for file in files:
+            lines, length = file.read(self._left)
+            self._left -= length
+            if row := self._row_in(lines):
+                return row
         return None
 
     def _row_in(self, lines: bytes) -> Row | None:
