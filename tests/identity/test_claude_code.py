@@ -112,10 +112,28 @@ def test_a_row_that_is_being_written_is_waited_for(files: ClaudeFiles) -> None:
     assert (identity.session_id, identity.value("model")) == (SESSION, "claude-sonnet-5-5")
 
 
+def test_a_row_that_is_being_written_is_waited_for_also_in_another_session_than_the_last_calls(
+    files: ClaudeFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files.write(tool_use_row("toolu_before"))
+    machine, identifier = files.machine().files_alone(), Identifier()
+    identify(call(meta={"claudecode/toolUseId": "toolu_before"}, machine=machine), identifier)
+    real = anyio.sleep
+
+    async def written_meanwhile(seconds: float) -> None:
+        if seconds:
+            files.write(tool_use_row(session=OTHER_SESSION), session=OTHER_SESSION)
+        await real(0)
+
+    monkeypatch.setattr(anyio, "sleep", written_meanwhile)
+    assert identify(call(meta=META, machine=machine), identifier).session_id == OTHER_SESSION
+
+
 def test_a_session_that_isnt_written_down_is_waited_for_three_times_and_then_no_more(
     files: ClaudeFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files.write(tool_use_row("toolu_another"))
+    files.register(PID)
     pauses: list[float] = []
     real = anyio.sleep
 
@@ -127,12 +145,24 @@ def test_a_session_that_isnt_written_down_is_waited_for_three_times_and_then_no_
     identifier, counts = Identifier(), []
     for _ in range(5):
         pauses.clear()
-        identify(call(meta=META, machine=files.machine()), identifier)
+        identify(call(meta=META, machine=files.machine(CLAUDE)), identifier)
         counts.append(len(pauses))
         assert sum(pauses) <= 0.1
     assert counts == [5, 5, 5, 1, 1]
     files.write(tool_use_row())
-    assert identify(call(meta=META, machine=files.machine()), identifier).value("model") == "claude-sonnet-5-5"
+    assert identify(call(meta=META, machine=files.machine(CLAUDE)), identifier).value("model") == "claude-sonnet-5-5"
+
+
+def test_one_caller_over_http_that_isnt_written_down_hides_no_other_one(files: ClaudeFiles) -> None:
+    machine, identifier = files.machine().files_alone(), Identifier()
+    files.write(tool_use_row("toolu_first"))
+    calls = ["toolu_first", *[f"toolu_elsewhere_{number}" for number in range(4)], TOOL_USE]
+    files.write(tool_use_row(session=OTHER_SESSION), session=OTHER_SESSION)
+    found = [
+        identify(call(meta={"claudecode/toolUseId": tool_use}, machine=machine), identifier).session_id
+        for tool_use in calls
+    ]
+    assert found == [SESSION, *["made-up-session"] * 4, OTHER_SESSION]
 
 
 def test_files_that_take_too_long_are_not_waited_for(files: ClaudeFiles, monkeypatch: pytest.MonkeyPatch) -> None:

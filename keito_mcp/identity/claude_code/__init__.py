@@ -89,14 +89,17 @@ class ClaudeCode(Host):
         """The transcript's row of a tool use, which may be about to be written."""
         folder = _configuration(machine) / "projects"
         transcripts = self._transcripts.setdefault(folder, Transcripts(folder))
-        likely = [session for session in (*seen.sessions, self._last) if session]
-        is_written = self._misses < _ENOUGH_MISSES
+        own = [session for session in seen.sessions if session]
+        likely = [*own, self._last] if self._last else own
+        # Of callers that no process tells apart, one may be written down where another isn't.
+        is_written = not own or self._misses < _ENOUGH_MISSES
         for pause in _PAUSES if is_written else _PAUSES[:1]:
             await anyio.sleep(pause)
             is_first = pause == 0
-            everywhere = not likely or (is_first and is_written)
+            everywhere = not own or (is_first and is_written)
             at_most = _FIRST_LOOK if is_first else _LATER_LOOK
-            look = partial(transcripts.find, tool_use, likely, everywhere=everywhere, at_most=at_most)
+            first = likely if own or is_first else []
+            look = partial(transcripts.find, tool_use, first, everywhere=everywhere, at_most=at_most)
             if row := await anyio.to_thread.run_sync(look, abandon_on_cancel=True):
                 self._misses, self._last = 0, row.session_id
                 return row
