@@ -209,6 +209,15 @@ def test_the_hook_says_which_agent_calls_also_where_the_transcript_says_another(
     assert identity.agent_is_certain
 
 
+@pytest.mark.parametrize("subagent", [None, "", "x" * 201])
+def test_a_sub_agent_that_isnt_named_is_not_taken_for_the_main_agent(subagent: str | None, files: ClaudeFiles) -> None:
+    files.write(tool_use_row(isSidechain=True, agentId=subagent))
+    identity = identify(call(meta=META, machine=files.machine()))
+    assert (identity.session_id, identity.value("model")) == (SESSION, "claude-sonnet-5-5")
+    assert identity.session_is_certain
+    assert not identity.agent_is_certain
+
+
 @pytest.mark.parametrize("tool_use", ["../../etc/passwd", "a/b", "", ".", "x" * 201, 7, None, ["toolu_1"], "a\nb"])
 def test_an_id_that_cant_be_one_is_looked_up_nowhere(tool_use: object, files: ClaudeFiles) -> None:
     files.register(PID)

@@ -135,15 +135,17 @@ def _answer(seen: _Seen, row: Row | None, left: frozenset[str]) -> Answer:
     """What is known, field by field from the best source; session and sub-agent come from one and the same."""
     by_hook = stated({name: seen.hook.get(name) for name in _WHOSE}, _HOOK)
     by_row = stated({name: getattr(row, name) for name in (*_WHOSE, "model")}, _TRANSCRIPT) if row else {}
-    facts = by_hook if "session_id" in by_hook else {name: by_row[name] for name in _WHOSE if name in by_row}
+    is_by_hook = "session_id" in by_hook
+    facts = by_hook if is_by_hook else {name: by_row[name] for name in _WHOSE if name in by_row}
     whose_is_known = "session_id" in facts
+    agent_is_certain = whose_is_known and (is_by_hook or row is None or row.agent_is_certain)
     if "model" in by_row:
         facts["model"] = by_row["model"]
     if not whose_is_known and seen.registered:
         facts["session_id"] = Fact(seen.registered, _REGISTRY)
     elif not whose_is_known and seen.spawned:
         facts["session_id"] = Fact(seen.spawned, _SESSION, certain=False)
-    return Answer(facts, agent_is_certain=whose_is_known, left=left)
+    return Answer(facts, agent_is_certain=agent_is_certain, left=left)
 
 
 def _tool_use(call: Call) -> str | None:

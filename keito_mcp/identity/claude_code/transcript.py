@@ -21,12 +21,17 @@ _KNOWN_FOLDERS = 100
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What a transcript says of one tool call; None is what it doesn't say."""
+    """What a transcript says of one tool call; None is what it doesn't say.
+
+    Attributes:
+        agent_is_certain: Whether it says which agent of the session calls: the main one, or which sub-agent.
+    """
 
     session_id: str | None
     subagent_id: str | None
     subagent: str | None
     model: str | None
+    agent_is_certain: bool = True
 
 
 class Transcripts:
@@ -197,11 +202,13 @@ def read_row(line: bytes, tool_use: str) -> Row | None:
     # Such a row is Claude Code's own words, and names no model that answered.
     spoken = not row.get("isApiErrorMessage") and message.get("model") != "<synthetic>"
     is_subagent = row.get("isSidechain") is True
+    subagent_id = bounded(row.get("agentId")) if is_subagent else None
     return Row(
         session_id=bounded(row.get("sessionId")),
-        subagent_id=bounded(row.get("agentId")) if is_subagent else None,
+        subagent_id=subagent_id,
         subagent=bounded(row.get("attributionAgent")) if is_subagent else None,
         model=bounded(message.get("model")) if spoken else None,
+        agent_is_certain=not is_subagent or subagent_id is not None,
     )
 
 
