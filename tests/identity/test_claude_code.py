@@ -60,6 +60,8 @@ def test_a_file_that_cant_be_read_says_nothing(text: str, files: ClaudeFiles) ->
     files.register(PID)
     (files.folder / "sessions" / f"{PID}.json").write_text(text)
     assert current_session(files.folder / "sessions", [CLAUDE]) is None
+    files.register(1000, OTHER_SESSION)
+    assert current_session(files.folder / "sessions", [CLAUDE, Ancestor(1000, "77")]) is None
 
 
 def test_the_secrets_beside_it_are_never_opened(files: ClaudeFiles, monkeypatch: pytest.MonkeyPatch) -> None:
