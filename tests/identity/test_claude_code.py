@@ -184,6 +184,22 @@ def test_files_that_take_too_long_are_not_waited_for(files: ClaudeFiles, monkeyp
     assert anyio.run(ask) == SESSION
 
 
+def test_where_nothing_can_be_read_in_time_the_environment_tells_the_session(
+    files: ClaudeFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released = threading.Event()
+    monkeypatch.setattr("keito_mcp.identity.claude_code.current_session", lambda *_: released.wait(10) and None)
+    machine = files.machine(CLAUDE, CLAUDECODE="1", CLAUDE_CODE_SESSION_ID=SESSION)
+
+    async def ask() -> tuple[str, bool]:
+        with anyio.fail_after(5):
+            identity = await Identifier().identify(call(meta=META, machine=machine))
+        released.set()
+        return identity.session_id, identity.session_is_certain
+
+    assert anyio.run(ask) == (SESSION, False)
+
+
 # --- which source says what ---
 
 

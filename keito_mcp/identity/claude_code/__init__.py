@@ -78,7 +78,7 @@ class ClaudeCode(Host):
         if machine is None:
             return Answer(agent_is_certain=False)
         tool_use = _tool_use(call)
-        seen, row = _Seen(), None
+        seen, row = _Seen(spawned=_spawned(machine)), None
         with anyio.move_on_after(_PATIENCE):
             seen = await anyio.to_thread.run_sync(self._look_around, machine, tool_use, abandon_on_cancel=True)
             if tool_use:
@@ -113,7 +113,7 @@ class ClaudeCode(Host):
         return _Seen(
             hook=(spool.read(file) if file else None) or {},
             registered=self._registered(machine),
-            spawned=bounded(machine.environment.get(_SESSION)) if machine.environment.get("CLAUDECODE") else None,
+            spawned=_spawned(machine),
         )
 
 
@@ -151,6 +151,11 @@ def _answer(seen: _Seen, row: Row | None, left: frozenset[str]) -> Answer:
 def _tool_use(call: Call) -> str | None:
     value = call.meta.get(_TOOL_USE)
     return value if isinstance(value, str) and _ID.fullmatch(value) else None
+
+
+def _spawned(machine: Machine) -> str | None:
+    """The session that the server was started in."""
+    return bounded(machine.environment.get(_SESSION)) if machine.environment.get("CLAUDECODE") else None
 
 
 def _configuration(machine: Machine) -> Path:
