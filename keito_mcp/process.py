@@ -95,7 +95,7 @@ def ancestors() -> tuple[Ancestor, ...]:
     """The processes that this one descends from, the nearest first; its parent alone where no more can be seen."""
     found: list[Ancestor] = []
     pid = os.getppid()
-    while pid > 1 and len(found) < _MOST_ANCESTORS:
+    while pid > 0 and len(found) < _MOST_ANCESTORS:
         fields = _fields(pid)
         found.append(Ancestor(pid, fields[_START] if fields else None))
         parent = fields[_PARENT] if fields else _parents().get(str(pid), "0")

@@ -182,14 +182,14 @@ class Runtime:
 
         await self._called.wait()
         courier = self.courier(BACKGROUND_RATE)
-        self._background = Background(self.journal, self.clock, courier, self._beat, self._present)
+        self._background = Background(self.journal, self.clock, courier, self._beat, self._left)
         await self._background.run()
 
-    async def _present(self) -> str | None:
-        """The session that this server's host is in now, where it is in one alone and no setting names another."""
+    async def _left(self) -> frozenset[str]:
+        """The sessions that this server's host was in, and is in no longer; a setting's session is never left."""
         if self.machine is None or not self.serves_one_user or self.settings.session_id:
-            return None
-        return await anyio.to_thread.run_sync(self.identifier.present, self.machine)
+            return frozenset()
+        return await anyio.to_thread.run_sync(self.identifier.left, self.machine)
 
     def _wake(self, *, reached: bool) -> None:
         self._called.set()

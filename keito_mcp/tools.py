@@ -102,7 +102,7 @@ async def list_entries(
     who = await caller.identity(ctx, runtime)
     answer = await runtime.timesheet.list(
         runtime.owner(who),
-        is_present=who.is_present,
+        left=who.left,
         session_id=session_id,
         project_id=project_id,
         user_id=user_id,

@@ -224,6 +224,11 @@ def test_a_process_knows_those_it_descends_from_the_nearest_first() -> None:
     assert f"({os.getpid()}, '{mine.started}')" in said
 
 
+def test_the_first_process_of_a_container_may_be_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getppid", lambda: 1)
+    assert [ancestor.pid for ancestor in ancestors()] == [1]
+
+
 @on_posix
 def test_where_proc_is_missing_ps_tells(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     seen = [ancestor.pid for ancestor in ancestors()]

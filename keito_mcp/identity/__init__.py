@@ -50,13 +50,13 @@ class Identifier:
             call_id=host.call_id(call) if host else None,
             advice={**fallback.ADVICE, **(host.advice if host else {})},
             agent_is_certain=answer.agent_is_certain,
-            is_present=facts["session_id"].value == answer.present,
+            left=answer.left,
             host_session=told.value if told and told.value != facts["session_id"].value else None,
         )
 
-    def present(self, machine: Machine) -> str | None:
-        """The session that the last caller's host is in at this moment, where it is in one alone; it may block."""
-        return self._last.present(machine) if self._last else None
+    def left(self, machine: Machine) -> frozenset[str]:
+        """The sessions that the last caller's host was in, and is in no longer; it may block."""
+        return self._last.left(machine) if self._last else frozenset()
 
     def _host(self, call: Call) -> tuple[Host, str] | tuple[None, None]:
         """The host that a call comes from, and by what it is known: its name, its mark, or who started the command."""

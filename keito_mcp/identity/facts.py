@@ -80,7 +80,7 @@ class Identity:
         call_id: The host's own id of this call, where it sends one: the same id is the same call.
         advice: For fields that aren't known, or not for certain: what would have to be set.
         agent_is_certain: Whether it is known which agent of the session calls: the main one, or which sub-agent.
-        is_present: Whether the host's process is in this session at this moment, and in no other one.
+        left: The sessions that the host's process was in, and is in no longer.
         host_session: The host's own id of the session, where somebody else named it otherwise.
     """
 
@@ -88,7 +88,7 @@ class Identity:
     call_id: str | None = None
     advice: Mapping[str, str] = field(default_factory=dict)
     agent_is_certain: bool = True
-    is_present: bool = False
+    left: frozenset[str] = frozenset()
     host_session: str | None = None
 
     def value(self, field: str) -> str | None:

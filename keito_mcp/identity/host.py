@@ -14,12 +14,12 @@ class Answer:
 
     Attributes:
         agent_is_certain: Whether it is known which agent of the session calls: the main one, or which sub-agent.
-        present: The session that the host's process is in at this moment, where it is in one alone.
+        left: The sessions that the host's process was in, and is in no longer.
     """
 
     known: Known = field(default_factory=dict)
     agent_is_certain: bool = True
-    present: str | None = None
+    left: frozenset[str] = frozenset()
 
 
 class Host:
@@ -51,9 +51,9 @@ class Host:
         value = bounded(call.meta.get(self.call_id_key)) if self.call_id_key else None
         return f"{self.call_id_key}:{value}" if value else None
 
-    def present(self, machine: Machine) -> str | None:  # noqa: ARG002 -- most are in several, or say nothing of it
-        """The session that the host's process is in at this moment, where it is in one alone; it may block."""
-        return None
+    def left(self, machine: Machine) -> frozenset[str]:  # noqa: ARG002 -- most are in several, or say nothing of it
+        """The sessions that the host's process was in, and is in no longer; it may block."""
+        return frozenset()
 
     async def known(self, call: Call) -> Answer:  # noqa: ARG002 -- a host that tells no more than its name
         """What the host's requests, and this machine, say of a call; never raises."""

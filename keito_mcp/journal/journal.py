@@ -1,7 +1,7 @@
 """The journal: every method is one transaction, run off the event loop."""
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from pathlib import Path
 from threading import Lock
@@ -148,14 +148,14 @@ class Journal:
         """Record that a session lives."""
         await self._commit("sign", lambda _: None, given)
 
-    async def beat(self, now: Instant, session_id: str | None = None) -> bool:
+    async def beat(self, now: Instant, left: Collection[str] = ()) -> bool:
         """Move the last sign of life of this process's sessions in which a timer runs; False where none does.
 
-        Where it is known which session the process is in, the others get none: nobody works in them any more.
+        Those that its host has left get none: nobody works in them any more.
         """
         if not await self._read(lambda c: life.has_running(c, self.process)):
             return False
-        await self._commit("beat", lambda c: life.beat(c, self.process, now, session_id))
+        await self._commit("beat", lambda c: life.beat(c, self.process, now, left))
         return True
 
     async def others_timers(self, account: str, session_id: str | None) -> list[Abandoned]:

@@ -1,6 +1,7 @@
 """Sessions' signs of life, and the timers of those that gave none."""
 
 import sqlite3
+from collections.abc import Collection
 from datetime import datetime
 
 from keito_mcp.clock import Instant
@@ -39,18 +40,18 @@ def has_running(connection: sqlite3.Connection, process: str) -> bool:
     return found is not None
 
 
-def beat(connection: sqlite3.Connection, process: str, now: Instant, session_id: str | None) -> None:
-    """Move the last sign of life of each session of a process in which a timer runs, or of one such session."""
+def beat(connection: sqlite3.Connection, process: str, now: Instant, left: Collection[str]) -> None:
+    """Move the last sign of life of each session of a process in which a timer runs, apart from those that are left."""
     connection.execute(
         f"""
         UPDATE sessions SET seen_at = ?, seen_monotonic = ?, seen_boot = ?
-        WHERE process = ? AND session_id = coalesce(?, session_id)
+        WHERE process = ? AND session_id NOT IN ({", ".join("?" * len(left))})
           AND EXISTS (
             SELECT 1 FROM entries
             WHERE entries.account = sessions.account AND entries.session_id = sessions.session_id AND {TIMER_IS_OPEN}
           )
         """,  # noqa: S608 -- this package's own text
-        (*moment(now), process, session_id),
+        (*moment(now), process, *left),
     )
 
 

@@ -59,7 +59,7 @@ class Timesheet:
 
     async def start(self, worker: Worker, *, replace_running: bool = False, **work: Any) -> EntryAnswer:  # noqa: ANN401
         """Start a timer; `work` is as in `Work`, its project and task optional."""
-        async with attended(self._ledger, worker.owner, is_present=worker.identity.is_present) as news:
+        async with attended(self._ledger, worker.owner, left=worker.identity.left) as news:
             answer = await starting.start(self._ledger, worker, self._work(**work), replace_running=replace_running)
         return self._answered(answer.saying(*news))
 
@@ -67,7 +67,7 @@ class Timesheet:
         self, worker: Worker, *, entry_id: str | None = None, notes: str | None = None, hours: Decimal | None = None
     ) -> EntryAnswer:
         """Stop a timer, or correct an entry of this session that is finished."""
-        async with attended(self._ledger, worker.owner, is_present=worker.identity.is_present) as news:
+        async with attended(self._ledger, worker.owner, left=worker.identity.left) as news:
             answer = await stopping.stop(self._ledger, worker, entry_id, notes, hours)
         return self._answered(answer.saying(*news))
 
@@ -80,7 +80,7 @@ class Timesheet:
         **work: Any,  # noqa: ANN401
     ) -> EntryAnswer:
         """Log finished work; `work` is as in `Work`, its project and task optional."""
-        async with attended(self._ledger, worker.owner, is_present=worker.identity.is_present) as news:
+        async with attended(self._ledger, worker.owner, left=worker.identity.left) as news:
             work_ = self._work(**work)
             answer = await finished.log(self._ledger, worker, work_, hours=hours, spent_date=spent_date)
         return self._answered(answer.saying(*news))
@@ -92,15 +92,15 @@ class Timesheet:
         progress: Progress,
         session_id: str | None = None,
         source: str,
-        is_present: bool = False,
+        left: frozenset[str] = frozenset(),
         **wanted: Any,  # noqa: ANN401
     ) -> ListAnswer:
-        """Time entries; `wanted` is as in `TimeEntryFilter`, `source` also `any`, and `is_present` as in `Identity`."""
+        """Time entries; `wanted` is as in `TimeEntryFilter`, `source` also `any`, and `left` as in `Identity`."""
         given = {name: value for name, value in wanted.items() if value is not None}
         if source != "any":
             given["source"] = source
         page = TimeEntryFilter.model_validate(given)
-        async with attended(self._ledger, owner, is_present=is_present) as news:
+        async with attended(self._ledger, owner, left=left) as news:
             await self._live(owner)
             if session_id is None:
                 answer = await listing.list_entries(self._ledger, page)
@@ -121,7 +121,7 @@ class Timesheet:
                 "Nothing was deleted.",
                 "Have the client send ai.keito/session_id in the _meta of each call, or delete the entries in Keito.",
             )
-        async with attended(self._ledger, worker.owner, is_present=worker.identity.is_present) as news:
+        async with attended(self._ledger, worker.owner, left=worker.identity.left) as news:
             if session != worker.owner.session_id:
                 await self._live(worker.owner)
             answer = await self._discard(worker.owner, session, reason, progress)

@@ -10,13 +10,13 @@ from keito_mcp.timesheet.work import utc_text
 from keito_mcp.waits import LONGEST_TIMER, SILENCE
 
 
-async def close(ledger: Ledger, timers: Sequence[Abandoned], *, host_moved: bool = False) -> list[str]:
+async def close(ledger: Ledger, timers: Sequence[Abandoned], *, left: frozenset[str] = frozenset()) -> list[str]:
     """Stop those timers whose sessions are over; Keito is told later, like of any stop that waits.
 
     Args:
         ledger: Where they are kept.
         timers: The timers of other sessions than the one that asks.
-        host_moved: Whether this process's host is in the session that asks, and in no other one any more.
+        left: The sessions that this process's host was in, and is in no longer.
 
     Returns:
         A sentence for each timer that was stopped.
@@ -26,7 +26,7 @@ async def close(ledger: Ledger, timers: Sequence[Abandoned], *, host_moved: bool
     """
     closed: list[str] = []
     for timer in timers:
-        if _is_over(ledger, timer) or (host_moved and _was_left(ledger, timer)):
+        if _is_over(ledger, timer) or _was_left(ledger, timer, left):
             said = await _close(ledger, timer)
             closed += [said] if said else []
     return closed
@@ -38,12 +38,13 @@ def _is_over(ledger: Ledger, timer: Abandoned) -> bool:
     return elapsed(timer.seen, ledger.clock.now()).duration >= SILENCE
 
 
-def _was_left(ledger: Ledger, timer: Abandoned) -> bool:
+def _was_left(ledger: Ledger, timer: Abandoned, left: frozenset[str]) -> bool:
     """Whether the main agent of a session is gone because its host went to another one (`/clear`).
 
     Its sub-agents may work on in the background.
     """
-    return timer.process == ledger.journal.process and not timer.entry.owner.subagent_id
+    owner = timer.entry.owner
+    return timer.process == ledger.journal.process and owner.session_id in left and not owner.subagent_id
 
 
 async def end(ledger: Ledger, entry: Entry, at: Instant) -> str | None:

@@ -33,7 +33,7 @@ class Background:
         clock: Clock,
         courier: Courier,
         beat: Beat | None = None,
-        present: Callable[[], Awaitable[str | None]] | None = None,
+        left: Callable[[], Awaitable[frozenset[str]]] | None = None,
         prepare: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         """Nothing runs before `run`.
@@ -43,14 +43,14 @@ class Background:
             clock: Tells when.
             courier: Delivers.
             beat: How often.
-            present: Tells the one session that the host is in, where it is in one alone.
+            left: Tells the sessions that the host was in, and is in no longer.
             prepare: Puts into the queue what is to be delivered by itself.
         """
         self._journal = journal
         self._clock = clock
         self._courier = courier
         self._beat = beat or Beat()
-        self._present = present
+        self._left = left
         self._prepare = prepare
         self._woken = anyio.Event()
         self._failures = 0
@@ -86,8 +86,8 @@ class Background:
 
     async def _live(self) -> None:
         await anyio.sleep(self._beat.heartbeat)
-        present = await self._present() if self._present else None
-        await self._journal.beat(self._clock.now(), present)
+        left = await self._left() if self._left else frozenset()
+        await self._journal.beat(self._clock.now(), left)
         if not self._pruned:
             # Not sooner: most servers live for a few calls, and no call should wait for this.
             await self._courier.prune()

@@ -9,19 +9,19 @@ from keito_mcp.timesheet.ledger import Ledger
 
 
 @asynccontextmanager
-async def attended(ledger: Ledger, owner: Owner, *, is_present: bool = False) -> AsyncIterator[list[str]]:
+async def attended(ledger: Ledger, owner: Owner, *, left: frozenset[str] = frozenset()) -> AsyncIterator[list[str]]:
     """See to what others left behind before a call is made, and let its answer or its failure say so.
 
     Args:
         ledger: Where it is kept.
         owner: Who calls.
-        is_present: Whether the caller's host is in this session now, and has left those that it was in before.
+        left: The sessions that the caller's host was in, and is in no longer.
 
     Raises:
         JournalError: The journal can't be used.
     """
     timers, refused = await ledger.journal.left_behind(owner)
-    told = [*await abandoned.close(ledger, timers, host_moved=is_present), *await _tell(ledger, refused)]
+    told = [*await abandoned.close(ledger, timers, left=left), *await _tell(ledger, refused)]
     try:
         yield told
     except Exception as error:

@@ -60,6 +60,8 @@ def test_a_file_that_cant_be_read_says_nothing(text: str, files: ClaudeFiles) ->
     files.register(PID)
     (files.folder / "sessions" / f"{PID}.json").write_text(text)
     assert current_session(files.folder / "sessions", [CLAUDE]) is None
+    files.register(1000, OTHER_SESSION)
+    assert current_session(files.folder / "sessions", [CLAUDE, Ancestor(1000, "77")]) is None
 
 
 def test_the_secrets_beside_it_are_never_opened(files: ClaudeFiles, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,10 +114,28 @@ def test_a_row_that_is_being_written_is_waited_for(files: ClaudeFiles) -> None:
     assert (identity.session_id, identity.value("model")) == (SESSION, "claude-sonnet-5-5")
 
 
+def test_a_row_that_is_being_written_is_waited_for_also_in_another_session_than_the_last_calls(
+    files: ClaudeFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files.write(tool_use_row("toolu_before"))
+    machine, identifier = files.machine().files_alone(), Identifier()
+    identify(call(meta={"claudecode/toolUseId": "toolu_before"}, machine=machine), identifier)
+    real = anyio.sleep
+
+    async def written_meanwhile(seconds: float) -> None:
+        if seconds:
+            files.write(tool_use_row(session=OTHER_SESSION), session=OTHER_SESSION)
+        await real(0)
+
+    monkeypatch.setattr(anyio, "sleep", written_meanwhile)
+    assert identify(call(meta=META, machine=machine), identifier).session_id == OTHER_SESSION
+
+
 def test_a_session_that_isnt_written_down_is_waited_for_three_times_and_then_no_more(
     files: ClaudeFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files.write(tool_use_row("toolu_another"))
+    files.register(PID)
     pauses: list[float] = []
     real = anyio.sleep
 
@@ -127,12 +147,24 @@ def test_a_session_that_isnt_written_down_is_waited_for_three_times_and_then_no_
     identifier, counts = Identifier(), []
     for _ in range(5):
         pauses.clear()
-        identify(call(meta=META, machine=files.machine()), identifier)
+        identify(call(meta=META, machine=files.machine(CLAUDE)), identifier)
         counts.append(len(pauses))
         assert sum(pauses) <= 0.1
     assert counts == [5, 5, 5, 1, 1]
     files.write(tool_use_row())
-    assert identify(call(meta=META, machine=files.machine()), identifier).value("model") == "claude-sonnet-5-5"
+    assert identify(call(meta=META, machine=files.machine(CLAUDE)), identifier).value("model") == "claude-sonnet-5-5"
+
+
+def test_one_caller_over_http_that_isnt_written_down_hides_no_other_one(files: ClaudeFiles) -> None:
+    machine, identifier = files.machine().files_alone(), Identifier()
+    files.write(tool_use_row("toolu_first"))
+    calls = ["toolu_first", *[f"toolu_elsewhere_{number}" for number in range(4)], TOOL_USE]
+    files.write(tool_use_row(session=OTHER_SESSION), session=OTHER_SESSION)
+    found = [
+        identify(call(meta={"claudecode/toolUseId": tool_use}, machine=machine), identifier).session_id
+        for tool_use in calls
+    ]
+    assert found == [SESSION, *["made-up-session"] * 4, OTHER_SESSION]
 
 
 def test_files_that_take_too_long_are_not_waited_for(files: ClaudeFiles, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,6 +182,22 @@ def test_files_that_take_too_long_are_not_waited_for(files: ClaudeFiles, monkeyp
         return identity.session_id
 
     assert anyio.run(ask) == SESSION
+
+
+def test_where_nothing_can_be_read_in_time_the_environment_tells_the_session(
+    files: ClaudeFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released = threading.Event()
+    monkeypatch.setattr("keito_mcp.identity.claude_code.current_session", lambda *_: released.wait(10) and None)
+    machine = files.machine(CLAUDE, CLAUDECODE="1", CLAUDE_CODE_SESSION_ID=SESSION)
+
+    async def ask() -> tuple[str, bool]:
+        with anyio.fail_after(5):
+            identity = await Identifier().identify(call(meta=META, machine=machine))
+        released.set()
+        return identity.session_id, identity.session_is_certain
+
+    assert anyio.run(ask) == (SESSION, False)
 
 
 # --- which source says what ---
@@ -177,6 +225,15 @@ def test_the_hook_says_which_agent_calls_also_where_the_transcript_says_another(
     assert (identity.session_id, identity.subagent_id) == (OTHER_SESSION, "")
     assert identity.value("subagent") is None
     assert identity.agent_is_certain
+
+
+@pytest.mark.parametrize("subagent", [None, "", "x" * 201])
+def test_a_sub_agent_that_isnt_named_is_not_taken_for_the_main_agent(subagent: str | None, files: ClaudeFiles) -> None:
+    files.write(tool_use_row(isSidechain=True, agentId=subagent))
+    identity = identify(call(meta=META, machine=files.machine()))
+    assert (identity.session_id, identity.value("model")) == (SESSION, "claude-sonnet-5-5")
+    assert identity.session_is_certain
+    assert not identity.agent_is_certain
 
 
 @pytest.mark.parametrize("tool_use", ["../../etc/passwd", "a/b", "", ".", "x" * 201, 7, None, ["toolu_1"], "a\nb"])

@@ -144,6 +144,14 @@ def test_the_ends_of_all_transcripts_come_before_the_depth_of_any(files: ClaudeF
     assert found.subagent_id == SUBAGENT
 
 
+def test_a_long_session_that_is_looked_into_first_hides_no_other_one(files: ClaudeFiles) -> None:
+    files.write(*[filler(MEBIBYTE) for _ in range(6)], session=OTHER_SESSION)
+    for number in range(32):
+        files.write(filler(MEBIBYTE // 4), subagent=f"a{number}", session=OTHER_SESSION)
+    files.write(tool_use_row())
+    assert find(files, OTHER_SESSION) == MAIN
+
+
 @pytest.mark.parametrize("broken", ["nothing", "file", "folder", "dangling"])
 def test_folders_and_files_that_cant_be_read_are_passed_over(broken: str, files: ClaudeFiles) -> None:
     projects = files.folder / "projects"
@@ -160,6 +168,37 @@ def test_folders_and_files_that_cant_be_read_are_passed_over(broken: str, files:
         (projects / "p" / f"{OTHER_SESSION}.jsonl").symlink_to(files.home / "missing")
     files.write(tool_use_row())
     assert find(files, SESSION) == MAIN
+
+
+@pytest.mark.parametrize(
+    ("closed", "found"),
+    [(".", None), ("projects", None), ("projects/-of-root", MAIN), (f"projects/-home-someone-shop/{SESSION}", MAIN)],
+)
+def test_folders_that_are_closed_to_this_user_are_passed_over(
+    closed: str, found: Row | None, files: ClaudeFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files.write(tool_use_row())
+    (files.folder / "projects" / "-of-root").mkdir()
+    files.transcript(subagent=SUBAGENT).parent.mkdir(parents=True)
+    inside = f"{files.folder / closed}{os.sep}"
+
+    def refusing(real: Any) -> Any:
+        def refused(path: Any, *arguments: Any, **more: Any) -> Any:
+            if os.fspath(path).startswith(inside):
+                raise PermissionError(13, "Permission denied")
+            return real(path, *arguments, **more)
+
+        return refused
+
+    for name in ("stat", "scandir"):
+        monkeypatch.setattr(os, name, refusing(getattr(os, name)))
+    for sessions in ((OTHER_SESSION,), (SESSION,)):
+        assert find(files, *sessions) == found
+
+
+def test_a_session_whose_name_is_too_long_for_a_file_has_none(files: ClaudeFiles) -> None:
+    files.write(tool_use_row())
+    assert find(files, "\N{GRINNING FACE}" * 200) == MAIN
 
 
 json_values = st.recursive(

@@ -9,7 +9,7 @@ import pytest
 
 from keito_mcp.process import Ancestor
 from keito_mcp.timesheet import Beat
-from tests.identity.calls import SUBAGENT, ClaudeFiles
+from tests.identity.calls import SESSION, SUBAGENT, ClaudeFiles
 from tests.kit import Desk, FakeClock, Keito, MakeDesk, until
 from tests.timesheet.claude import Claude
 
@@ -49,6 +49,12 @@ async def heartbeats(desk: Desk, clock: FakeClock, duration: timedelta) -> None:
     await until(lambda: desk.commits.count("beat") > before + 1)
 
 
+async def silence(desk: Desk, clock: FakeClock) -> list[timedelta]:
+    """How long ago the session of each running timer gave its last sign of life, the first timer's first."""
+    timers = await desk.runtime.journal.others_timers(desk.runtime.settings.account, None)
+    return [clock.wall - timer.seen.wall for timer in timers]
+
+
 async def test_the_main_agents_timer_ends_with_the_last_sign_of_life_of_its_session(
     claude: Claude, desk: Desk, files: ClaudeFiles, keito: Keito, clock: FakeClock
 ) -> None:
@@ -70,19 +76,52 @@ async def test_the_main_agents_timer_ends_with_the_last_sign_of_life_of_its_sess
 async def test_a_session_that_its_host_is_in_lives_on(claude: Claude, desk: Desk, clock: FakeClock) -> None:
     await claude.call("start_timer", notes="One")
     await heartbeats(desk, clock, 90 * MINUTE)
+    assert await silence(desk, clock) == [0 * MINUTE]
     assert (await claude.call("stop_timer"))["hours"] == 1.5
+
+
+async def test_a_session_that_was_left_stays_so_while_nobody_can_read_which_one_its_host_is_in(
+    claude: Claude, desk: Desk, files: ClaudeFiles, clock: FakeClock
+) -> None:
+    await claude.call("start_timer", notes="Before")
+    files.register(CLAUDE.pid, NEXT_SESSION)
+    await claude.call("list_entries", session=SESSION)
+    (files.folder / "sessions" / f"{CLAUDE.pid}.json").write_text("")
+    await heartbeats(desk, clock, 60 * MINUTE)
+    assert await silence(desk, clock) == [60 * MINUTE]
+
+
+async def test_a_timer_lives_on_whose_session_was_not_known_to_be_the_hosts(
+    make_desk: MakeDesk, tmp_path: Path, clock: FakeClock, keito: Keito
+) -> None:
+    files = ClaudeFiles(tmp_path)
+    desk = make_desk(session_id=None, beat=Beat(heartbeat=0.01))
+    desk.runtime.__dict__["machine"] = files.machine(CLAUDE, CLAUDECODE="1", CLAUDE_CODE_SESSION_ID="throw-away-id")
+    async with desk.client() as agent, anyio.create_task_group() as tasks:
+        tasks.start_soon(desk.runtime.work_in_background)
+        claude = Claude(agent, files)
+        timer = await claude.call("start_timer", written=False, notes="One")
+        assert timer["session_id"] == "throw-away-id"
+        files.register(CLAUDE.pid)
+        await heartbeats(desk, clock, 60 * MINUTE)
+        assert await silence(desk, clock) == [0 * MINUTE]
+        assert (await claude.call("list_entries"))["entries"][0]["status"] == "running"
+        assert (await claude.call("stop_timer", entry_id=timer["id"]))["hours"] == 1
+        tasks.cancel_scope.cancel()
+    assert keito.entry(timer["id"])["hours"] == 1
 
 
 async def test_a_session_that_the_operator_names_lives_on_whatever_the_host_says(
     make_desk: MakeDesk, files: ClaudeFiles, clock: FakeClock, keito: Keito
 ) -> None:
-    desk = make_desk(session_id="the-operators", beat=Beat(heartbeat=0.01))
+    desk = make_desk(session_id=SESSION, beat=Beat(heartbeat=0.01))
     desk.runtime.__dict__["machine"] = files.machine(CLAUDE)
     async with desk.client() as agent, anyio.create_task_group() as tasks:
         tasks.start_soon(desk.runtime.work_in_background)
         await Claude(agent, files).call("start_timer", notes="One")
+        files.register(CLAUDE.pid, NEXT_SESSION)
         await heartbeats(desk, clock, 90 * MINUTE)
-        assert desk.commits[-1] == "beat"
+        assert await silence(desk, clock) == [0 * MINUTE]
         assert (await Claude(agent, files).call("log_time", session=NEXT_SESSION, hours=1))["status"] == "logged"
         assert [entry["is_running"] for entry in keito.entries() if entry["notes"] == "One"] == [True]
         tasks.cancel_scope.cancel()
@@ -92,10 +131,13 @@ async def test_another_host_inside_of_claude_code_lives_by_itself(
     make_desk: MakeDesk, files: ClaudeFiles, clock: FakeClock
 ) -> None:
     desk = make_desk(session_id=None, beat=Beat(heartbeat=0.01))
+    desk.runtime.session = SESSION
     desk.runtime.__dict__["machine"] = files.machine(CLAUDE, CLAUDECODE="1")
     async with desk.client(name="opencode") as agent, anyio.create_task_group() as tasks:
         tasks.start_soon(desk.runtime.work_in_background)
         await agent.call("start_timer", notes="One")
+        await heartbeats(desk, clock, MINUTE)
+        files.register(CLAUDE.pid, NEXT_SESSION)
         await heartbeats(desk, clock, 90 * MINUTE)
-        assert desk.commits[-1] == "beat"
+        assert await silence(desk, clock) == [0 * MINUTE]
         tasks.cancel_scope.cancel()

@@ -94,6 +94,18 @@ async def test_a_call_of_an_unknown_agent_doesnt_stop_another_ones_timer(claude:
     assert (await claude.call("stop_timer", written=False))["id"] == main["id"]
 
 
+async def test_the_timer_of_another_agent_is_no_reason_to_refuse_a_call_of_an_unknown_sub_agent(
+    make_desk: MakeDesk, keito: Keito
+) -> None:
+    desk = make_desk(serves_one_user=False, session_id=None, agent_id=None)
+    async with desk.client(name="claude-code") as claude, desk.client(name="cursor-vscode") as cursor:
+        own = await claude.call("start_timer", notes="One")
+        other = await cursor.call("start_timer", notes="Two")
+        assert own["session_id"] == other["session_id"]
+        assert (await claude.call("stop_timer"))["id"] == own["id"]
+    assert keito.entry(other["id"])["is_running"] is True
+
+
 async def test_what_the_hook_left_says_who_calls_where_nothing_is_written_down(
     claude: Claude, files: ClaudeFiles, keito: Keito
 ) -> None:

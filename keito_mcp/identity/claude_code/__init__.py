@@ -56,10 +56,21 @@ class ClaudeCode(Host):
         self._transcripts: dict[Path, Transcripts] = {}
         self._misses = 0
         self._last: str | None = None
+        self._entered: frozenset[str] = frozenset()
+        self._left: frozenset[str] = frozenset()
 
-    def present(self, machine: Machine) -> str | None:
-        """What the registry of running sessions says; `/clear` moves a process to another one."""
-        return current_session(_configuration(machine) / "sessions", machine.ancestors())
+    def left(self, machine: Machine) -> frozenset[str]:
+        """What the registry of running sessions said before, and says no longer; `/clear` moves a process on."""
+        self._registered(machine)
+        return self._left
+
+    def _registered(self, machine: Machine) -> str | None:
+        """What the registry of running sessions says."""
+        session = current_session(_configuration(machine) / "sessions", machine.ancestors())
+        if session:
+            self._entered |= {session}
+            self._left = self._entered - {session}
+        return session
 
     async def known(self, call: Call) -> Answer:
         """The session, the sub-agent and the model that made this call."""
@@ -67,25 +78,28 @@ class ClaudeCode(Host):
         if machine is None:
             return Answer(agent_is_certain=False)
         tool_use = _tool_use(call)
-        seen, row = _Seen(), None
+        seen, row = _Seen(spawned=_spawned(machine)), None
         with anyio.move_on_after(_PATIENCE):
             seen = await anyio.to_thread.run_sync(self._look_around, machine, tool_use, abandon_on_cancel=True)
             if tool_use:
                 row = await self._row(machine, tool_use, seen)
-        return _answer(seen, row)
+        return _answer(seen, row, self._left)
 
     async def _row(self, machine: Machine, tool_use: str, seen: "_Seen") -> Row | None:
         """The transcript's row of a tool use, which may be about to be written."""
         folder = _configuration(machine) / "projects"
         transcripts = self._transcripts.setdefault(folder, Transcripts(folder))
-        likely = [session for session in (*seen.sessions, self._last) if session]
-        is_written = self._misses < _ENOUGH_MISSES
+        own = [session for session in seen.sessions if session]
+        likely = [*own, self._last] if self._last else own
+        # Of callers that no process tells apart, one may be written down where another isn't.
+        is_written = not own or self._misses < _ENOUGH_MISSES
         for pause in _PAUSES if is_written else _PAUSES[:1]:
             await anyio.sleep(pause)
             is_first = pause == 0
-            everywhere = not likely or (is_first and is_written)
+            everywhere = not own or (is_first and is_written)
             at_most = _FIRST_LOOK if is_first else _LATER_LOOK
-            look = partial(transcripts.find, tool_use, likely, everywhere=everywhere, at_most=at_most)
+            first = likely if own or is_first else []
+            look = partial(transcripts.find, tool_use, first, everywhere=everywhere, at_most=at_most)
             if row := await anyio.to_thread.run_sync(look, abandon_on_cancel=True):
                 self._misses, self._last = 0, row.session_id
                 return row
@@ -98,8 +112,8 @@ class ClaudeCode(Host):
         file = spool.call_file(machine.state, tool_use) if tool_use else None
         return _Seen(
             hook=(spool.read(file) if file else None) or {},
-            registered=self.present(machine),
-            spawned=bounded(machine.environment.get(_SESSION)) if machine.environment.get("CLAUDECODE") else None,
+            registered=self._registered(machine),
+            spawned=_spawned(machine),
         )
 
 
@@ -117,24 +131,31 @@ class _Seen:
         return bounded(self.hook.get("session_id")), self.registered, self.spawned
 
 
-def _answer(seen: _Seen, row: Row | None) -> Answer:
+def _answer(seen: _Seen, row: Row | None, left: frozenset[str]) -> Answer:
     """What is known, field by field from the best source; session and sub-agent come from one and the same."""
     by_hook = stated({name: seen.hook.get(name) for name in _WHOSE}, _HOOK)
     by_row = stated({name: getattr(row, name) for name in (*_WHOSE, "model")}, _TRANSCRIPT) if row else {}
-    facts = by_hook if "session_id" in by_hook else {name: by_row[name] for name in _WHOSE if name in by_row}
+    is_by_hook = "session_id" in by_hook
+    facts = by_hook if is_by_hook else {name: by_row[name] for name in _WHOSE if name in by_row}
     whose_is_known = "session_id" in facts
+    agent_is_certain = whose_is_known and (is_by_hook or row is None or row.agent_is_certain)
     if "model" in by_row:
         facts["model"] = by_row["model"]
     if not whose_is_known and seen.registered:
         facts["session_id"] = Fact(seen.registered, _REGISTRY)
     elif not whose_is_known and seen.spawned:
         facts["session_id"] = Fact(seen.spawned, _SESSION, certain=False)
-    return Answer(facts, agent_is_certain=whose_is_known, present=seen.registered)
+    return Answer(facts, agent_is_certain=agent_is_certain, left=left)
 
 
 def _tool_use(call: Call) -> str | None:
     value = call.meta.get(_TOOL_USE)
     return value if isinstance(value, str) and _ID.fullmatch(value) else None
+
+
+def _spawned(machine: Machine) -> str | None:
+    """The session that the server was started in."""
+    return bounded(machine.environment.get(_SESSION)) if machine.environment.get("CLAUDECODE") else None
 
 
 def _configuration(machine: Machine) -> Path:

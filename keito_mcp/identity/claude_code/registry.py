@@ -20,10 +20,15 @@ def current_session(sessions: Path, ancestors: Iterable[Ancestor]) -> str | None
         try:
             with (sessions / f"{ancestor.pid}.json").open("rb") as opened:
                 row = json.loads(opened.read(_LONGEST))
-        except (OSError, ValueError, RecursionError):
+        except OSError:
             continue
-        if isinstance(row, dict) and _is_of(row, ancestor) and (session := bounded(row.get("sessionId"))):
-            return session
+        except (ValueError, RecursionError):
+            row = None
+        if not isinstance(row, dict):
+            # It may be being written; a Claude Code further up would be another one, in another session.
+            return None
+        if _is_of(row, ancestor):
+            return bounded(row.get("sessionId"))
     return None
 
 

@@ -6,7 +6,7 @@ shape says nothing. Of a row only the session, the sub-agent and the model are r
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,17 @@ _KNOWN_FOLDERS = 100
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What a transcript says of one tool call; None is what it doesn't say."""
+    """What a transcript says of one tool call; None is what it doesn't say.
+
+    Attributes:
+        agent_is_certain: Whether it says which agent of the session calls: the main one, or which sub-agent.
+    """
 
     session_id: str | None
     subagent_id: str | None
     subagent: str | None
     model: str | None
+    agent_is_certain: bool = True
 
 
 class Transcripts:
@@ -49,12 +54,12 @@ class Transcripts:
             everywhere: Whether to look into all others after them.
             at_most: Bytes to read, over all transcripts.
         """
-        self.exist = self._projects.is_dir()
+        self.exist = os.path.isdir(self._projects)  # noqa: PTH112 -- it never raises
         first = [file for session in dict.fromkeys(sessions) for file in self._of_session(session)]
         search = _Search(tool_use, at_most)
-        if row := search.through(_newest(first)):
-            return row
-        return search.through(_newest(set(self._all()) - set(first))) if everywhere else None
+        if not everywhere:
+            return search.through(_newest(first))
+        return search.through(_newest(first)[: _NEWEST // 2], lambda: _newest(set(self._all()) - set(first)))
 
     def _of_session(self, session: str) -> list[Path]:
         """A session's transcript and those of its sub-agents."""
@@ -69,8 +74,10 @@ class Transcripts:
         return [folder / f"{session}.jsonl", *_of_subagents(folder / session)]
 
     def _folder_of(self, session: str) -> Path | None:
-        folders = _entries(self._projects)
-        return next((folder for folder in folders if (folder / f"{session}.jsonl").exists()), None)
+        for folder in _entries(self._projects):
+            if os.path.exists(folder / f"{session}.jsonl"):  # noqa: PTH110 -- it never raises
+                return folder
+        return None
 
     def _all(self) -> Iterator[Path]:
         for folder in _entries(self._projects):
@@ -81,8 +88,11 @@ class Transcripts:
                     yield from _of_subagents(entry)
 
 
-def _of_subagents(session: Path) -> Iterator[Path]:
-    return (session / "subagents").rglob("*.jsonl")
+def _of_subagents(session: Path) -> list[Path]:
+    try:
+        return list((session / "subagents").rglob("*.jsonl"))
+    except OSError:
+        return []
 
 
 def _entries(folder: Path) -> list[Path]:
@@ -116,16 +126,24 @@ class _Search:
         self._needle = json.dumps(tool_use).encode()
         self._left = at_most
 
-    def through(self, files: Sequence[Path]) -> Row | None:
-        """The row, if it is in the part that may still be read of these files."""
-        reading = [_Backwards(file) for file in files]
-        while reading:
-            for file in reading:
-                lines, length = file.read(self._left)
-                self._left -= length
-                if row := self._row_in(lines):
-                    return row
-            reading = [file for file in reading if file.has_more and self._left > 0]
+    def through(self, files: Sequence[Path], others: Callable[[], Sequence[Path]] = tuple) -> Row | None:
+        """The row, if it is in the part that may be read of these files, or of others where it isn't at their ends."""
+        ends = [_Backwards(file) for file in files]
+        if row := self._row_at(ends):
+            return row
+        reading = [*map(_Backwards, others()), *ends]
+        while reading := [file for file in reading if file.has_more and self._left > 0]:
+            if row := self._row_at(reading):
+                return row
+        return None
+
+    def _row_at(self, files: Sequence["_Backwards"]) -> Row | None:
+        """The row, if it is in what is read next of these files."""
+        for file in files:
+            lines, length = file.read(self._left)
+            self._left -= length
+            if row := self._row_in(lines):
+                return row
         return None
 
     def _row_in(self, lines: bytes) -> Row | None:
@@ -184,11 +202,13 @@ def read_row(line: bytes, tool_use: str) -> Row | None:
     # Such a row is Claude Code's own words, and names no model that answered.
     spoken = not row.get("isApiErrorMessage") and message.get("model") != "<synthetic>"
     is_subagent = row.get("isSidechain") is True
+    subagent_id = bounded(row.get("agentId")) if is_subagent else None
     return Row(
         session_id=bounded(row.get("sessionId")),
-        subagent_id=bounded(row.get("agentId")) if is_subagent else None,
+        subagent_id=subagent_id,
         subagent=bounded(row.get("attributionAgent")) if is_subagent else None,
         model=bounded(message.get("model")) if spoken else None,
+        agent_is_certain=not is_subagent or subagent_id is not None,
     )
 
 
