@@ -119,6 +119,9 @@ class Settings(BaseSettings):
         BeforeValidator(_blank_is_unset),
         Field(description="Folder of the journal; else the platform's per-user state folder."),
     ] = None
+    autolog: Annotated[
+        bool, Field(description="Log the sessions in repositories without a `.keito/config.yml`, too (`1`).")
+    ] = False
     log_level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR"], Field(description="How much goes to stderr.")
     ] = "WARNING"

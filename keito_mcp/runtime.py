@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from keito_mcp.journal import Journal, Owner
     from keito_mcp.keito import Client, Timeouts
     from keito_mcp.sandbox import Store
+    from keito_mcp.sessions.recorder import Recorder, RulesOf
+    from keito_mcp.sessions.rules import Rules
     from keito_mcp.timesheet import Background, Beat, Courier, Ledger, Timesheet
 
 
@@ -167,6 +169,35 @@ class Runtime:
         patient = Timeouts(attempt=usual.attempt, read=1.0 + usual.attempt, write=90.0, retry_after=0.0, backoff=60.0)
         return Courier(self._ledger(self.client.paced(turn, patient)), account)
 
+    def recorder(self, rules_of: RulesOf | None = None) -> Recorder:
+        """Who records sessions as their hosts' events tell them; raises `SettingsError`.
+
+        Args:
+            rules_of: The rules of a repository; by default those of its configuration.
+        """
+        from keito_mcp.sessions.intake import Intake
+        from keito_mcp.sessions.recorder import Recorder
+
+        settings = self.settings
+        intake = Intake(self.journal, self.clock, settings.folder)
+        return Recorder(self._ledger(self.client), settings.account, intake, rules_of or self._rules_of)
+
+    async def _rules_of(self, root: str) -> Rules | None:
+        """The rules of a repository, by its configuration; without one, the operator's. None where it can't be used."""
+        from keito_mcp.sessions.rules import Rules
+
+        settings = self.settings
+        if root or not settings.autolog:
+            return None
+        return Rules(
+            account=settings.account,
+            is_enabled=True,
+            project_id=settings.project_id,
+            task_id=settings.task_id,
+            agent_id=settings.agent_id,
+            zone=settings.zone,
+        )
+
     def _ledger(self, client: Client) -> Ledger:
         from keito_mcp.keito import KeitoV1
         from keito_mcp.timesheet import Ledger, Place
@@ -182,7 +213,8 @@ class Runtime:
 
         await self._called.wait()
         courier = self.courier(BACKGROUND_RATE)
-        self._background = Background(self.journal, self.clock, courier, self._beat, self._left)
+        prepare = self.recorder().run if self.serves_one_user else None
+        self._background = Background(self.journal, self.clock, courier, self._beat, self._left, prepare)
         await self._background.run()
 
     async def _left(self) -> frozenset[str]:

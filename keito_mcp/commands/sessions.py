@@ -45,7 +45,8 @@ def _remarks(found: list[SessionOverview]) -> list[str]:
     """What a person should know of the sessions, one line each."""
     lines = []
     for session in found:
-        remarks = [f"waiting: {line(write)}" for write in session.waiting]
+        remarks = [f"{session.recorded.outcome}: {session.recorded.said}"] if session.recorded else []
+        remarks += [f"waiting: {line(write)}" for write in session.waiting]
         remarks += [f"refused: {line(write)}" for write in session.refused]
         remarks += [f"left alone: {entry.handle}: {entry.person}" for entry in session.entries if entry.person]
         remarks += [f"closed: {entry.closed}" for entry in session.entries if entry.closed]
@@ -64,6 +65,7 @@ def _described(session: SessionOverview) -> dict[str, Any]:
         "running": [entry.handle for entry in session.running],
         "queued": [of_write(write) for write in session.waiting],
         "refused": [of_write(write) for write in session.refused],
+        "recorded": {"outcome": session.recorded.outcome, "said": session.recorded.said} if session.recorded else None,
         "discarded": [entry.handle for entry in _discarded(session)],
         "left_alone": {entry.handle: entry.person for entry in session.entries if entry.person},
         "closed": {entry.handle: entry.closed for entry in session.entries if entry.closed},

@@ -42,8 +42,10 @@ async def restore(runtime: Runtime, session_id: str, *, as_json: bool) -> bool:
         SettingsError: A setting can't be used.
         JournalError: The journal can't be used.
     """
-    restored = await runtime.timesheet.restore(runtime.settings.account, session_id)
-    report = await deliver(runtime) if restored else None
+    account = runtime.settings.account
+    restored, is_counted = await runtime.timesheet.restore(account, session_id)
+    report = await deliver(runtime) if restored or is_counted else None
+    recorded = await _recorded(runtime, session_id) if is_counted else None
     keys = {entry.entry_key for entry in restored}
     waiting = [write for write in report.waiting if write.entry_key in keys] if report else []
     refused = [one for one in report.refused if one.write.entry_key in keys] if report else []
@@ -51,6 +53,8 @@ async def restore(runtime: Runtime, session_id: str, *, as_json: bool) -> bool:
     if as_json:
         counted = {"restored": made, "waiting": len(waiting), "refused": len(refused)}
         say(json.dumps({"session_id": session_id, **counted}, indent=1))
+    elif not restored and recorded:
+        say(f"Session {session_id} is counted again. {recorded}")
     elif not restored and await _is_still_to_be_deleted(runtime, session_id):
         say(f"Session {session_id} is still to be deleted in Keito: run `keito-mcp sync`, then this command again.")
     elif not restored:
@@ -59,7 +63,13 @@ async def restore(runtime: Runtime, session_id: str, *, as_json: bool) -> bool:
         say(f"Restored {made} of {len(restored)} entries of session {session_id}.")
         if report is not None and (report.refused or not report.all_is_done):
             say(report.text())
-    return bool(restored) and made == len(restored)
+    return bool(restored or recorded) and made == len(restored)
+
+
+async def _recorded(runtime: Runtime, session_id: str) -> str | None:
+    """What became of the time that a session's host told of, now that it is counted again."""
+    found = [one for one in await runtime.journal.sessions(runtime.settings.account) if one.session_id == session_id]
+    return found[0].recorded.said if found and found[0].recorded else None
 
 
 async def _is_still_to_be_deleted(runtime: Runtime, session_id: str) -> bool:

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 
-from keito_mcp.journal import columns, queue
+from keito_mcp.journal import columns, queue, recordings
+from keito_mcp.journal.recordings import Recorded
 from keito_mcp.journal.rows import Entry, Write
 from keito_mcp.journal.states import EntryState, WriteState
 
@@ -18,6 +19,7 @@ class SessionOverview:
         seen_at: Its last sign of life; of one without, its last change.
         waiting: What is still to be delivered.
         refused: What was to be written, and Keito or a person refused.
+        recorded: What became of the time that its host's events tell of.
     """
 
     session_id: str
@@ -25,6 +27,7 @@ class SessionOverview:
     entries: list[Entry] = field(default_factory=list)
     waiting: list[Write] = field(default_factory=list)
     refused: list[Write] = field(default_factory=list)
+    recorded: Recorded | None = None
 
     @property
     def running(self) -> list[Entry]:
@@ -65,6 +68,9 @@ def sessions(connection: sqlite3.Connection, account: str) -> list[SessionOvervi
         if of is not None:
             overview = found.setdefault(of, SessionOverview(session_id=of, seen_at=write.sent.wall))
             (overview.refused if write.state is WriteState.REFUSED else overview.waiting).append(write)
+    for recorded in recordings.recorded(connection, account):
+        session = recorded.session_id
+        found.setdefault(session, SessionOverview(session_id=session, seen_at=recorded.recorded_at)).recorded = recorded
     for row in connection.execute("SELECT session_id, seen_at FROM sessions WHERE account = ?", (account,)):
         if overview_ := found.get(row["session_id"]):
             overview_.seen_at = datetime.fromisoformat(row["seen_at"])

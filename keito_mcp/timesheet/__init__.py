@@ -144,13 +144,15 @@ class Timesheet:
             await recordings.discard(owner.account, session, begun)
         return answer
 
-    async def restore(self, account: str, session_id: str) -> Sequence[Entry]:
+    async def restore(self, account: str, session_id: str) -> tuple[Sequence[Entry], bool]:
         """Queue the entries of a session that were discarded, so that they are made again, once.
 
-        What its host's events tell of it is logged again, too, also where the session failed.
+        Returns:
+            The entries, and whether what its host's events tell of the session is counted again: it was discarded,
+            or had failed.
         """
-        await self._ledger.journal.recordings.lift(account, session_id)
-        return await restoring.restore(self._ledger, account, session_id)
+        is_counted = await self._ledger.journal.recordings.lift(account, session_id)
+        return await restoring.restore(self._ledger, account, session_id), is_counted
 
     async def _live(self, owner: Owner) -> None:
         """Record the sign of life of a session in which a timer runs; writes carry theirs with them."""

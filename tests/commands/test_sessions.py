@@ -89,6 +89,7 @@ async def test_what_the_real_server_wrote_is_shown_to_programs(keito: Keito, tmp
         "running": [started["id"]],
         "queued": [],
         "refused": [],
+        "recorded": None,
         "discarded": [],
         "left_alone": {},
         "closed": {},

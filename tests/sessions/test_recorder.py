@@ -1,0 +1,476 @@
+"""Sessions that are over, and what is in Keito then."""
+
+from dataclasses import replace
+from datetime import UTC, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from keito_mcp import spool
+from keito_mcp.sessions.rules import Rules
+from tests.identity.calls import SESSION as THEIR_SESSION
+from tests.identity.calls import SUBAGENT, ClaudeFiles
+from tests.kit import PROJECT, Agent, Desk, FakeClock, Keito, MakeDesk, Neighbour
+from tests.sessions.story import NOON, row
+from tests.timesheet.claude import Claude
+
+pytestmark = pytest.mark.anyio
+
+SESSION = "session-1"
+
+
+class Host:
+    """A host whose hooks leave word in the spool, in a repository of its own."""
+
+    def __init__(self, desk: Desk, clock: FakeClock, folder: Path) -> None:
+        self.desk = desk
+        self.clock = clock
+        self.root = folder / "shop"
+        (self.root / ".keito").mkdir(parents=True)
+        (self.root / ".keito" / "config.yml").touch()
+        account = desk.runtime.settings.account
+        self.rules: Rules | None = Rules(account=account, is_enabled=True, project_id=PROJECT, zone=UTC)
+        self._number = 0
+
+    def tell(self, what: str, seconds: float, subagent: str = "", **more: Any) -> None:
+        """An event, so many seconds after noon."""
+        self._number += 1
+        left = row(what, seconds, subagent=subagent, **{"folder": str(self.root), "host": "claude-code", **more})
+        state = self.desk.runtime.settings.folder
+        spool.write(Path(spool.folder(str(state))) / f"{self._number:020}.1.json", left)
+        self.at(seconds)
+
+    def turn(self, start: float, end: float, *, how: str = "stop", **more: Any) -> None:
+        self.tell("prompt", start)
+        self.tell(how, end, **more)
+
+    def at(self, seconds: float) -> None:
+        """Let the clocks show that many seconds after noon, unless they are beyond it."""
+        moment = NOON + timedelta(seconds=seconds)
+        if moment > self.clock.wall:
+            self.clock.pass_time(moment - self.clock.wall)
+
+    async def record(self) -> None:
+        async def rules_of(_: str) -> Rules | None:
+            return self.rules
+
+        await self.desk.runtime.recorder(rules_of).run()
+        await self.desk.deliver_all()
+
+    async def said(self) -> tuple[str, str]:
+        """What became of the session."""
+        [told] = await self.desk.runtime.journal.recordings.told()
+        assert told.recorded is not None
+        return told.recorded.outcome, told.recorded.said
+
+
+@pytest.fixture
+def desk(make_desk: MakeDesk) -> Desk:
+    return make_desk(session_id=SESSION, agent_id="claude-code@here")
+
+
+@pytest.fixture
+def host(desk: Desk, clock: FakeClock, tmp_path: Path) -> Host:
+    return Host(desk, clock, tmp_path)
+
+
+def standing(keito: Keito) -> list[tuple[float, str]]:
+    return [(entry["hours"], entry["spent_date"]) for entry in keito.entries()]
+
+
+async def test_all_turns_of_a_session_and_only_the_turns_are_one_entry(host: Host, keito: Keito) -> None:
+    host.tell("start", 0)
+    host.turn(60, 660)
+    host.turn(3600, 4800)
+    host.tell("end", 9000)
+    await host.record()
+    assert standing(keito) == [(0.5, "2026-03-06")]
+    [entry] = keito.entries()
+    assert entry["source"] == "agent"
+    assert entry["project_id"] == PROJECT
+    assert entry["notes"] == "Agent session in shop (2 turns)"
+    metadata = entry["metadata"]
+    assert (metadata["session_id"], metadata["agent_type"]) == (SESSION, "claude-code")
+    assert metadata["started_at"] == "2026-03-06T12:01:00Z"
+    assert metadata["turns"] == 2
+    assert "outcome" not in metadata
+    assert await host.said() == ("logged", "2 turns: 0.5 h on 2026-03-06.")
+
+
+async def test_the_same_again_changes_nothing_and_sends_nothing(host: Host, keito: Keito) -> None:
+    host.turn(0, 3600)
+    host.tell("end", 3610)
+    await host.record()
+    sent, commits = len(keito.requests), len(host.desk.commits)
+    for _ in range(3):
+        await host.record()
+    assert (len(keito.requests), len(host.desk.commits)) == (sent, commits)
+
+
+async def test_a_session_that_goes_on_waits(host: Host, keito: Keito) -> None:
+    host.turn(0, 3600)
+    await host.record()
+    assert keito.entries() == []
+
+
+async def test_a_resumed_session_raises_its_entry(host: Host, keito: Keito) -> None:
+    host.turn(0, 3600)
+    host.tell("end", 3610)
+    await host.record()
+    host.tell("resume", 7200)
+    host.turn(7300, 9100, message="All tests pass.")
+    await host.record()
+    assert standing(keito) == [(1, "2026-03-06")]
+    host.tell("end", 9200)
+    await host.record()
+    assert standing(keito) == [(1.5, "2026-03-06")]
+    [entry] = keito.entries()
+    assert entry["notes"] == "Agent session in shop (2 turns): All tests pass."
+    assert entry["metadata"]["turns"] == 2
+
+
+async def test_a_session_over_midnight_is_two_entries(host: Host, keito: Keito) -> None:
+    host.turn(11.5 * 3600, 13 * 3600)
+    host.tell("end", 13 * 3600 + 5)
+    await host.record()
+    assert standing(keito) == [(0.5, "2026-03-06"), (1, "2026-03-07")]
+
+
+async def test_the_day_is_the_users(host: Host, keito: Keito) -> None:
+    assert host.rules is not None
+    host.rules = replace(host.rules, zone=ZoneInfo("Pacific/Kiritimati"))
+    host.turn(0, 3600)
+    host.tell("end", 3610)
+    await host.record()
+    assert standing(keito) == [(1, "2026-03-07")]
+
+
+async def test_more_than_the_longest_is_capped_and_said(host: Host, keito: Keito) -> None:
+    host.turn(0, 9 * 3600)
+    host.tell("end", 9 * 3600)
+    await host.record()
+    assert standing(keito) == [(8, "2026-03-06")]
+    assert keito.entries()[0]["metadata"]["capped"] == "9 h were counted"
+
+
+@pytest.mark.parametrize(("seconds", "entries"), [(59, 0), (60, 1)])
+async def test_less_than_the_shortest_is_not_logged(host: Host, keito: Keito, seconds: int, entries: int) -> None:
+    host.turn(0, seconds)
+    host.tell("end", 100)
+    await host.record()
+    assert len(keito.entries()) == entries
+
+
+# --- a person ---
+
+
+@pytest.mark.parametrize("edit", [{"hours": 2.0}, {"notes": "Other"}, {"is_billable": False}], ids=str)
+async def test_an_entry_that_a_person_changed_stays_and_only_later_time_goes_into_another(
+    host: Host, keito: Keito, edit: dict[str, Any]
+) -> None:
+    host.turn(0, 3600)
+    host.tell("end", 3610)
+    await host.record()
+    [first] = keito.entries()
+    await keito.person("PATCH", first["id"], **edit)
+    host.tell("resume", 7200)
+    host.turn(7300, 9100)
+    host.tell("end", 9200)
+    await host.record()
+    # The first pass finds out; what is beyond is logged by the next.
+    host.tell("resume", 9300)
+    host.tell("end", 9310)
+    await host.record()
+    one, other = keito.entries()
+    assert {name: one[name] for name in edit} == edit
+    assert (one["hours"], other["hours"]) == (edit.get("hours", 1), 0.5)
+
+
+async def test_an_entry_that_a_person_deleted_is_not_made_again(host: Host, keito: Keito) -> None:
+    host.turn(0, 3600)
+    host.tell("end", 3610)
+    await host.record()
+    await keito.person("DELETE", keito.entries()[0]["id"])
+    host.tell("resume", 7200)
+    host.turn(7300, 9100)
+    for seconds in (9200, 9300):
+        host.tell("end", seconds)
+        await host.record()
+    assert standing(keito) == [(0.5, "2026-03-06")]
+
+
+# --- what the agent logs itself ---
+
+
+@pytest.fixture
+async def agent(desk: Desk) -> Any:
+    async with desk.client() as connected:
+        yield connected
+
+
+async def test_no_moment_is_billed_twice(host: Host, agent: Agent, keito: Keito) -> None:
+    host.tell("prompt", 0)
+    await agent.call("start_timer", notes="Fix")
+    host.at(1800)
+    await agent.call("stop_timer")
+    host.at(5400)
+    await agent.call("log_time", hours=0.5, notes="Read")
+    host.tell("stop", 7200)
+    host.tell("end", 7210)
+    await host.record()
+    # Two hours of turn; half an hour of timer and half an hour of log are theirs already.
+    assert sorted(standing(keito)) == [(0.5, "2026-03-06"), (0.5, "2026-03-06"), (1, "2026-03-06")]
+
+
+async def test_a_timer_that_its_session_left_running_ends_with_it(host: Host, agent: Agent, keito: Keito) -> None:
+    host.tell("prompt", 0)
+    timer = await agent.call("start_timer", notes="Fix")
+    host.tell("stop", 1800)
+    host.tell("end", 9000)
+    host.at(20_000)
+    await host.record()
+    assert keito.entry(timer["id"])["is_running"] is False
+    assert keito.entry(timer["id"])["hours"] == 0.5
+    assert len(keito.entries()) == 1
+
+
+async def test_a_sub_agents_timer_ends_with_the_sub_agent_while_its_session_goes_on(
+    make_desk: MakeDesk, clock: FakeClock, keito: Keito, tmp_path: Path
+) -> None:
+    desk = make_desk(session_id=None)
+    files = ClaudeFiles(tmp_path / "home")
+    desk.runtime.__dict__["machine"] = files.machine()
+    host = Host(desk, clock, tmp_path)
+    async with desk.client() as agent:
+        claude = Claude(agent, files)
+        host.tell("prompt", 0, session_id=THEIR_SESSION)
+        main = await claude.call("start_timer", notes="All")
+        host.tell("sub", 10, SUBAGENT, session_id=THEIR_SESSION)
+        sub = await claude.call("start_timer", by=SUBAGENT, notes="A part")
+    host.tell("sub-stop", 1810, SUBAGENT, session_id=THEIR_SESSION)
+    host.at(9000)
+    await host.record()
+    assert (keito.entry(sub["id"])["hours"], keito.entry(sub["id"])["is_running"]) == (0.5, False)
+    assert keito.entry(main["id"])["is_running"] is True
+
+
+# --- failed, interrupted, discarded ---
+
+
+async def test_a_failed_session_logs_nothing_and_its_timer_is_discarded(host: Host, agent: Agent, keito: Keito) -> None:
+    host.tell("prompt", 0)
+    await agent.call("start_timer", notes="Fix")
+    host.tell("fail", 1800)
+    host.tell("end", 1810)
+    await host.record()
+    assert keito.entries() == []
+    outcome, said = await host.said()
+    assert outcome == "failed"
+    assert "on_failure" in said
+
+
+async def test_failed_turns_that_a_completed_one_followed_count(host: Host, keito: Keito) -> None:
+    host.turn(0, 1800, how="fail")
+    host.turn(2000, 3800)
+    host.tell("end", 3810)
+    await host.record()
+    assert standing(keito) == [(1, "2026-03-06")]
+
+
+async def test_a_failed_session_that_is_restored_is_logged_with_its_outcome(host: Host, keito: Keito) -> None:
+    host.turn(0, 1800, how="fail")
+    host.tell("end", 1810)
+    await host.record()
+    await host.desk.runtime.timesheet.restore(host.desk.runtime.settings.account, SESSION)
+    await host.record()
+    assert standing(keito) == [(0.5, "2026-03-06")]
+    assert keito.entries()[0]["metadata"]["outcome"] == "failed"
+
+
+async def test_a_session_that_failed_after_it_was_logged_is_discarded_and_can_be_restored(
+    host: Host, keito: Keito
+) -> None:
+    host.turn(0, 3600)
+    host.tell("end", 3610)
+    await host.record()
+    host.tell("resume", 7200)
+    host.turn(7300, 9100, how="fail")
+    host.tell("end", 9110)
+    await host.record()
+    assert keito.entries() == []
+    await host.desk.runtime.timesheet.restore(host.desk.runtime.settings.account, SESSION)
+    await host.desk.deliver_all()
+    await host.record()
+    assert standing(keito) == [(1.5, "2026-03-06")]
+
+
+@pytest.mark.parametrize(
+    ("change", "how", "expected"),
+    [
+        ({"keeps_failed": True}, "fail", "failed"),
+        ({}, "end", "interrupted"),
+        ({"keeps_interrupted": False}, "end", None),
+    ],
+    ids=str,
+)
+async def test_the_repository_decides_what_becomes_of_failed_and_interrupted_sessions(
+    host: Host, keito: Keito, change: dict[str, Any], how: str, expected: str | None
+) -> None:
+    assert host.rules is not None
+    host.rules = replace(host.rules, **change)
+    host.tell("prompt", 0)
+    host.tell("tool", 1790)
+    host.tell(how, 1800)
+    host.tell("end", 1801)
+    await host.record()
+    assert [entry["metadata"]["outcome"] for entry in keito.entries()] == ([expected] if expected else [])
+
+
+async def test_time_before_a_discard_is_never_logged_unless_that_is_taken_back(
+    host: Host, agent: Agent, keito: Keito
+) -> None:
+    host.tell("prompt", 0)
+    host.at(1800)
+    assert (await agent.call("discard_session"))["discarded"] == []
+    host.tell("stop", 2700)
+    host.tell("end", 2710)
+    await host.record()
+    assert standing(keito) == [(0.25, "2026-03-06")]
+    await host.desk.runtime.timesheet.restore(host.desk.runtime.settings.account, SESSION)
+    await host.record()
+    assert standing(keito) == [(0.75, "2026-03-06")]
+
+
+async def test_a_recorded_entry_that_is_discarded_stays_away_until_it_is_restored(
+    host: Host, agent: Agent, keito: Keito
+) -> None:
+    host.turn(0, 3600)
+    host.tell("end", 3610)
+    await host.record()
+    await agent.call("discard_session")
+    assert keito.entries() == []
+    host.tell("resume", 7200)
+    host.tell("end", 7210)
+    await host.record()
+    assert keito.entries() == []
+    await host.desk.runtime.timesheet.restore(host.desk.runtime.settings.account, SESSION)
+    await host.desk.deliver_all()
+    await host.record()
+    assert standing(keito) == [(1, "2026-03-06")]
+
+
+# --- without a goodbye ---
+
+
+async def test_a_session_whose_host_is_gone_ends_at_its_last_sign_of_life(
+    host: Host, keito: Keito, neighbour: Neighbour
+) -> None:
+    host.tell("prompt", 0, process=neighbour.name)
+    host.tell("tool", 1800, process=neighbour.name)
+    host.at(9000)
+    await host.record()
+    assert keito.entries() == []
+    neighbour.end()
+    await host.record()
+    assert standing(keito) == [(0.5, "2026-03-06")]
+    assert keito.entries()[0]["metadata"]["outcome"] == "interrupted"
+
+
+async def test_a_session_that_is_silent_for_twelve_hours_is_over(host: Host, keito: Keito) -> None:
+    host.turn(0, 3600)
+    host.at(3600 + 12 * 3600 - 1)
+    await host.record()
+    assert keito.entries() == []
+    host.at(3600 + 12 * 3600)
+    await host.record()
+    assert standing(keito) == [(1, "2026-03-06")]
+
+
+async def test_the_transcripts_last_row_is_a_sign_of_life(
+    host: Host, keito: Keito, neighbour: Neighbour, tmp_path: Path
+) -> None:
+    transcript = tmp_path / "session-1.jsonl"
+    transcript.write_text(
+        '{"type": "assistant", "timestamp": "2026-03-06T12:30:00Z", "message": {"model": "claude-opus-5"}}\n{"type":'
+    )
+    host.tell("prompt", 0, process=neighbour.name, transcript=str(transcript))
+    neighbour.end()
+    host.at(9000)
+    await host.record()
+    assert standing(keito) == [(0.5, "2026-03-06")]
+    assert keito.entries()[0]["metadata"]["model"] == "claude-opus-5"
+
+
+# --- where it goes ---
+
+
+async def test_a_session_of_another_account_waits_for_it(host: Host, keito: Keito) -> None:
+    assert host.rules is not None
+    mine, host.rules = host.rules, replace(host.rules, account="another")
+    host.turn(0, 3600)
+    host.tell("end", 3610)
+    await host.record()
+    assert keito.entries() == []
+    host.rules = mine
+    await host.record()
+    assert standing(keito) == [(1, "2026-03-06")]
+
+
+async def test_without_a_project_it_waits_and_says_what_to_do(host: Host, keito: Keito) -> None:
+    assert host.rules is not None
+    usual, host.rules = host.rules, replace(host.rules, project_id=None)
+    host.turn(0, 3600)
+    host.tell("end", 3610)
+    await host.record()
+    assert "keito-mcp init" in (await host.said())[1]
+    host.rules = usual
+    await host.record()
+    assert standing(keito) == [(1, "2026-03-06")]
+
+
+async def test_a_repository_that_doesnt_want_it_is_never_logged(host: Host, keito: Keito) -> None:
+    assert host.rules is not None
+    host.rules = replace(host.rules, is_enabled=False)
+    host.turn(0, 3600)
+    host.tell("end", 3610)
+    await host.record()
+    assert keito.entries() == []
+
+
+async def test_what_is_queued_while_keito_is_away_arrives_once(host: Host, keito: Keito) -> None:
+    host.turn(0, 3600)
+    host.tell("end", 3610)
+
+    async def rules_of(_: str) -> Rules | None:
+        return host.rules
+
+    async with keito.away():
+        await host.desk.runtime.recorder(rules_of).run()
+        await host.desk.deliver()
+    await host.record()
+    assert standing(keito) == [(1, "2026-03-06")]
+
+
+async def test_the_pauses_of_the_repository_are_not_counted(host: Host, keito: Keito) -> None:
+    recordings = host.desk.runtime.journal.recordings
+    host.tell("prompt", 0)
+    host.at(1800)
+    await recordings.pause(str(host.root), host.clock.now(), is_paused=True)
+    host.at(3600)
+    await recordings.pause(str(host.root), host.clock.now(), is_paused=False)
+    host.tell("stop", 5400)
+    host.tell("end", 5410)
+    await host.record()
+    assert standing(keito) == [(1, "2026-03-06")]
+
+
+async def test_what_the_agent_said_last_is_forgotten_once_it_is_recorded(host: Host, keito: Keito) -> None:
+    host.turn(0, 3600, message="Rotated api_key=sk-live-0123456789abcdefABCDEF and deployed.")
+    host.tell("end", 3610)
+    await host.record()
+    assert "sk-live" not in keito.entries()[0]["notes"]
+    assert "and deployed." in keito.entries()[0]["notes"]
+    rows = await host.desk.runtime.journal.recordings.events(SESSION)
+    assert not [row for _, row in rows if "message" in row]
