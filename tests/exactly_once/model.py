@@ -310,7 +310,8 @@ class Model(RuleBasedStateMachine):
         server = self.world.servers[number]
         self.portal.call(self.world.arrive, "POST", "PATCH", "DELETE")
         account = server.runtime.settings.account
-        for entry in self.portal.call(server.runtime.timesheet.restore, account, server.session):
+        restored, _ = self.portal.call(server.runtime.timesheet.restore, account, server.session)
+        for entry in restored:
             item = self.items[int(re.sub(r"\D", "", entry.notes or ""))]
             item.wanted = True
             if item.started is not None:
