@@ -99,8 +99,9 @@ def _script_in(message: dict[str, Any]) -> list[Any] | None:
     content = message["content"]
     texts = [content] if isinstance(content, str) else [block.get("text", "") for block in content]
     for text in texts:
-        if message["role"] == "user" and text.lstrip().startswith('[["'):
-            steps: list[Any] = json.loads(text)
+        said = text.rpartition("\nARGUMENTS: ")[2]  # a skill's text ends with what the user typed after its name
+        if message["role"] == "user" and said.lstrip().startswith('[["'):
+            steps: list[Any] = json.loads(said)
             return steps
     return None
 
