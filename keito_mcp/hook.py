@@ -102,6 +102,8 @@ def _row(said: dict[str, object], event: str | None, host: str | None) -> dict[s
     row["event"] = event or row["event"]
     if said.get("stop_hook_active") is True:
         row["detail"] = "again"
+    if isinstance(took := said.get("duration_ms"), int) and took >= 0:
+        row["took"] = took / 1000
     row["process"] = _host_process(row["boot_id"])
     return row
 

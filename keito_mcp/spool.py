@@ -6,7 +6,8 @@ the host's id of the call, so that a server finds its own at once; the others by
 
 A row has `version` 1, `host`, `event` (the host's own name of it), `at` (seconds since 1970, UTC), `monotonic` and
 `boot_id` (null where the system tells none), and, where they are known, `session_id`, `subagent_id`, `subagent`,
-`turn`, `folder`, `transcript`, `process`, `model`, `detail` (what the event says of its kind) and `message`.
+`turn`, `folder`, `transcript`, `process`, `model`, `took` (seconds that a tool ran), `detail` (what the event says of
+its kind) and `message`.
 """
 
 from __future__ import annotations

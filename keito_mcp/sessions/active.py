@@ -9,7 +9,7 @@ from enum import StrEnum
 from keito_mcp.clock import Instant
 from keito_mcp.sessions.events import Event
 from keito_mcp.sessions.timeline import by_day, in_order
-from keito_mcp.sessions.turns import Stretch, subagents, turns, waits
+from keito_mcp.sessions.turns import Stretch, subagents, turns, waits, with_grants
 
 _NOTHING = timedelta()
 
@@ -58,7 +58,8 @@ def active_time(events: Sequence[Event], marks: Sequence[Mark], zone: tzinfo | N
         marks: In any order.
         zone: The user's; None is the machine's own.
     """
-    seen = [*(_Point(event.at, event) for event in events), *(_Point(mark.at, mark=mark) for mark in marks)]
+    told = with_grants(in_order(events, at=lambda event: event.at))
+    seen = [*(_Point(event.at, event) for event in told), *(_Point(mark.at, mark=mark) for mark in marks)]
     points = in_order(seen, at=_at)
     events = [point.event for point in points if point.event is not None]
     places = [here for here, point in enumerate(points) if point.event is not None]

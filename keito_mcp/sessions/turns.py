@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from enum import StrEnum
 
+from keito_mcp.clock import Instant
 from keito_mcp.sessions.events import Event, Kind
 from keito_mcp.sessions.timeline import between
 
@@ -111,6 +112,23 @@ def subagents(events: Sequence[Event]) -> list[Stretch]:
             if event.kind is Kind.SUBAGENT_STOPPED:
                 found.append(open_.pop(who))
     return [*found, *open_.values()]
+
+
+def with_grants(events: Sequence[Event]) -> list[Event]:
+    """The events, and the moments at which a person let a tool run after it was asked for.
+
+    Nobody tells of such a moment; but what happens next may be the tool's end, and say how long it ran.
+    """
+    found: list[Event] = []
+    for event, then in zip(events, [*events[1:], None], strict=True):
+        found.append(event)
+        took = then.row.get("took") if then is not None else None
+        if event.kind is not Kind.WAITING or then is None or not isinstance(took, int | float) or took <= 0:
+            continue
+        ran = min(timedelta(seconds=took), between(event.at, then.at))
+        granted = Instant(then.at.wall - ran, then.at.monotonic - ran.total_seconds(), then.at.boot_id)
+        found.append(Event(name=f"{event.name} granted", kind=Kind.SIGN, at=granted, row={}))
+    return found
 
 
 def waits(events: Sequence[Event]) -> list[Stretch]:
