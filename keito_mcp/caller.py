@@ -46,7 +46,14 @@ async def worker(ctx: Context[Runtime, Any], runtime: Runtime) -> Worker:
     who = await identity(ctx, runtime)
     repository = await runtime.repository.facts() if runtime.repository else {}
     has_its_own = runtime.serves_one_user or who.session_is_certain or _transport_session(ctx) is not None
-    return Worker(identity=who, owner=runtime.owner(who), repository=repository, session_is_shared=not has_its_own)
+    configuration = runtime.settings.configuration
+    return Worker(
+        identity=who,
+        owner=runtime.owner(who),
+        repository=repository,
+        configured=configuration.metadata if configuration else {},
+        session_is_shared=not has_its_own,
+    )
 
 
 def _machine(request: Request | None, runtime: Runtime) -> Machine | None:

@@ -176,6 +176,25 @@ def _restore(chosen: argparse.Namespace) -> int:
     return _with_journal(chosen, lambda runtime: restore(runtime, chosen.session, as_json=chosen.json))
 
 
+def _init(chosen: argparse.Namespace) -> int:
+    from keito_mcp.commands.init import Asked, init
+    from keito_mcp.repository import ConfigurationError
+
+    given = {
+        "project_id": chosen.project_id,
+        "project_name": chosen.project_name,
+        "task_id": chosen.task_id,
+        "task_name": chosen.task_name,
+        "workspace_id": chosen.workspace_id,
+    }
+    try:
+        done = init(Asked(given, redact_notes=chosen.redact_notes, yes=chosen.yes), as_json=chosen.json)
+    except ConfigurationError as error:
+        _say_aside(f"{error}.")
+        return FAILED
+    return DONE if done else FAILED
+
+
 def _pause(chosen: argparse.Namespace) -> int:
     from keito_mcp.commands.pausing import pause
 
@@ -215,6 +234,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "sync": _sync,
     "discard": _discard,
     "restore": _restore,
+    "init": _init,
     "pause": _pause,
     "resume": _pause,
 }

@@ -1,5 +1,6 @@
 """Settings: what the operator decided, read once from the environment."""
 
+import os
 import re
 from datetime import date, datetime, tzinfo
 from functools import cached_property
@@ -10,10 +11,11 @@ from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from keito_mcp import paths
+from keito_mcp.repository import NAME, Configuration, ConfigurationError
 
 DEFAULT_API_URL = "https://api.keito.ai"
 _PRINTABLE_ASCII = re.compile(r"[\x21-\x7e]+")
@@ -73,6 +75,9 @@ def _printable(value: str) -> str:
         raise ValueError(f"must be printable text of at most {_IDENTITY_LIMIT} characters")
     return value
 
+
+_IN_THE_FILE = {"account_id": "workspace_id", "project_id": "project_id", "task_id": "task_id"}
+"""Fields that a repository's `.keito/config.yml` may give, and their names there."""
 
 Text = Annotated[str, BeforeValidator(_stripped), Field(min_length=1)]
 IdentityText = Annotated[Text, AfterValidator(_printable)]
@@ -146,17 +151,51 @@ class Settings(BaseSettings):
                 raise ValueError("is not a time zone; write it like Europe/Berlin") from error
         return name
 
+    _configuration: Configuration | None = PrivateAttr(None)
+
     @classmethod
-    def load(cls) -> Self:
-        """The settings that the environment gives.
+    def load(cls, folder: Path | None = None) -> Self:
+        """The settings that the environment gives, and for what it leaves open, a project's `.keito/config.yml`.
+
+        Args:
+            folder: The project's folder; without one no file is read.
 
         Raises:
             SettingsError: One or more settings can't be used; the text names each and says why.
         """
         try:
-            return cls()
+            settings = cls()
         except ValidationError as error:
             raise SettingsError(_sentence(error)) from None
+        try:
+            configuration = Configuration.of(folder) if folder else None
+        except ConfigurationError as error:
+            raise SettingsError(str(error)) from None
+        return settings.completed_by(configuration) if configuration else settings
+
+    def completed_by(self, configuration: Configuration) -> Self:
+        """These settings with a repository's for what nobody set."""
+        given = {field: getattr(configuration, name) for field, name in _IN_THE_FILE.items()}
+        missing = {field: value for field, value in given.items() if value and field not in self.model_fields_set}
+        if self.project_id not in {None, configuration.project_id}:
+            # Its task is a task of its project.
+            missing.pop("task_id", None)
+        completed = self.model_copy(update=missing)
+        completed._configuration = configuration  # noqa: SLF001 -- of its own class
+        return completed
+
+    @property
+    def configuration(self) -> Configuration | None:
+        """What the repository's file says; None where there is none, or none is read."""
+        return self._configuration
+
+    def source(self, field: str) -> str:
+        """Where a field was read."""
+        if field not in self.model_fields_set:
+            return "default"
+        in_the_file = getattr(self._configuration, _IN_THE_FILE.get(field, ""), None)
+        from_the_file = in_the_file == getattr(self, field) and variable(field) not in os.environ
+        return NAME if in_the_file is not None and from_the_file else "environment"
 
     @cached_property
     def account(self) -> str:

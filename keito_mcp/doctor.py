@@ -91,9 +91,9 @@ def _settings(settings: Settings, *, embedded: bool) -> dict[str, dict[str, Any]
     facts = {}
     for field in Settings.model_fields:
         value = getattr(settings, field)
-        source = "default"
-        if field in settings.model_fields_set:
-            source = "environment" if not embedded or variable(field) in os.environ else "--sandbox"
+        source = settings.source(field)
+        if source == "environment" and embedded and variable(field) not in os.environ:
+            source = "--sandbox"
         if field == "api_key":
             value = "set, not shown" if value else None
         elif field == "state_dir":

@@ -5,6 +5,7 @@ A host starts servers for health checks too, so nothing here is touched before t
 
 from __future__ import annotations
 
+import logging
 import os
 import uuid
 from functools import cached_property
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from keito_mcp.sessions.rules import Rules
     from keito_mcp.timesheet import Background, Beat, Courier, Ledger, Timesheet
 
+_log = logging.getLogger(__name__)
+
 
 class Runtime:
     """The parts that the tools work with. Its imports are as lazy as its parts: start-up is a cost of every host."""
@@ -37,7 +40,7 @@ class Runtime:
     def __init__(  # noqa: PLR0913 -- independent knobs, each by its name only
         self,
         *,
-        load: Callable[[], Settings] | None = None,
+        load: Callable[[Path | None], Settings] | None = None,
         embedded: Callable[[Settings], Store] | None = None,
         serves_one_user: bool = True,
         clock: Clock | None = None,
@@ -49,7 +52,8 @@ class Runtime:
         """Nothing is read, opened or connected yet.
 
         Args:
-            load: Gives the settings; by default the environment's. Raises `SettingsError`.
+            load: Gives the settings for a project's folder, if there is one; by default the environment's, completed
+                by the project's file. Raises `SettingsError`.
             embedded: Opens the embedded Keito, which then answers in this process in place of the network.
             serves_one_user: Whether the server's settings and folder are the caller's own (stdio), or the
                 callers are other people's agents (HTTP).
@@ -80,11 +84,19 @@ class Runtime:
     @cached_property
     def settings(self) -> Settings:
         """The settings; raises `SettingsError` each time they are asked for, as long as one can't be used."""
+        return self._settings_for(self._folder)
+
+    def _settings_for(self, folder: Path | None) -> Settings:
         if self._load is not None:
-            return self._load()
+            return self._load(folder)
         from keito_mcp.config import Settings
 
-        return Settings.load()
+        return Settings.load(folder)
+
+    @property
+    def _folder(self) -> Path | None:
+        """The project that a host started this server in; a server for others can't see theirs."""
+        return Path(os.environ.get("CLAUDE_PROJECT_DIR") or ".").absolute() if self.serves_one_user else None
 
     @cached_property
     def journal(self) -> Journal:
@@ -112,12 +124,10 @@ class Runtime:
 
     @cached_property
     def repository(self) -> Repository | None:
-        """The repository that a host started this server in; a server for others can't see theirs."""
+        """The repository that a host started this server in."""
         from keito_mcp.identity.git import Repository
 
-        if not self.serves_one_user:
-            return None
-        return Repository(Path(os.environ.get("CLAUDE_PROJECT_DIR") or "."))
+        return Repository(self._folder) if self._folder else None
 
     @cached_property
     def client(self) -> Client:
@@ -184,19 +194,16 @@ class Runtime:
 
     async def _rules_of(self, root: str) -> Rules | None:
         """The rules of a repository, by its configuration; without one, the operator's. None where it can't be used."""
+        from keito_mcp.config import SettingsError
         from keito_mcp.sessions.rules import Rules
 
-        settings = self.settings
-        if root or not settings.autolog:
+        if not root and not self.settings.autolog:
             return None
-        return Rules(
-            account=settings.account,
-            is_enabled=True,
-            project_id=settings.project_id,
-            task_id=settings.task_id,
-            agent_id=settings.agent_id,
-            zone=settings.zone,
-        )
+        try:
+            return Rules.of(await anyio.to_thread.run_sync(self._settings_for, Path(root) if root else None))
+        except SettingsError as error:
+            _log.info("The sessions in %s can't be recorded: %s", Path(root).name, error)
+            return None
 
     def _ledger(self, client: Client) -> Ledger:
         from keito_mcp.keito import KeitoV1
@@ -283,12 +290,12 @@ EMBEDDED_PROJECT = "prj_sandbox"
 def embedded_runtime(*, serves_one_user: bool = True) -> Runtime:
     """A runtime whose Keito is the embedded one, kept in the state folder."""
 
-    def load() -> Settings:
+    def load(folder: Path | None) -> Settings:
         from pydantic import SecretStr
 
         from keito_mcp.config import Settings
 
-        settings = Settings.load()
+        settings = Settings.load(folder)
         fixed = {
             "api_url": "http://embedded.keito",
             "api_key": SecretStr("keito_sk_embedded"),

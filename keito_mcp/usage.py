@@ -69,6 +69,15 @@ def _add_journal_commands(commands: Commands[argparse.ArgumentParser], shared: a
     restore = commands.add_parser("restore", parents=[shared], help="make the entries of a discarded session again")
     for command in (discard, restore):
         command.add_argument("session", metavar="SESSION", help="its id, as `keito-mcp sessions` shows it")
+    init = commands.add_parser("init", help="write this repository's .keito/config.yml: where its agents' time goes")
+    init.add_argument("--project-id", help="Keito project; asked for on a terminal where it isn't given")
+    init.add_argument("--project-name", help="its name, for people")
+    init.add_argument("--task-id", help="task of that project")
+    init.add_argument("--task-name", help="its name, for people")
+    init.add_argument("--workspace-id", help="Keito account (company) id")
+    init.add_argument("--redact-notes", action="store_true", help="say nothing in the notes of what the agent said")
+    init.add_argument("--yes", action="store_true", help="change a file that is there without asking")
+    init.add_argument("--json", action="store_true", help="for programs")
     pause = commands.add_parser("pause", parents=[shared], help="stop counting sessions in this repository from now on")
     resume = commands.add_parser("resume", parents=[shared], help="count sessions in this repository again from now on")
     for command in (sessions, sync, discard, restore, pause, resume):

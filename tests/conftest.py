@@ -65,7 +65,7 @@ async def make_desk(keito: Keito, clock: FakeClock, tmp_path: Path) -> AsyncIter
             **settings,
         }
         runtime = Runtime(
-            load=lambda: Settings(**{name: value for name, value in given.items() if value is not None}),
+            load=lambda _: Settings(**{name: value for name, value in given.items() if value is not None}),
             clock=clock,
             timeouts=timeouts or QUICK,
             on_commit=commits.append,

@@ -17,6 +17,8 @@ UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow]
 KEY = "keito_sk_s3cret"
 Load = Callable[..., Settings]
 
+USUAL = {"api_url": "https://api.keito.ai", "autolog": False, "log_level": "WARNING"}
+
 
 @pytest.fixture
 def load(monkeypatch: pytest.MonkeyPatch) -> Load:
@@ -51,7 +53,7 @@ def test_each_setting_is_read_from_its_variable(load: Load, tmp_path: Path) -> N
         "log_level": "DEBUG",
     }
     settings = load(api_key=KEY, state_dir=str(tmp_path), **variables)
-    assert settings.model_dump(exclude={"api_key", "state_dir"}) == variables
+    assert settings.model_dump(exclude={"api_key", "state_dir"}) == {**variables, "autolog": False}
     assert settings.api_key == SecretStr(KEY)
     assert settings.folder == tmp_path
 
@@ -60,14 +62,14 @@ def test_without_any_variable_there_are_defaults_and_no_key(load: Load, monkeypa
     monkeypatch.delenv("KEITO_STATE_DIR")
     settings = load()
     given = settings.model_dump(exclude_none=True)
-    assert given == {"api_url": "https://api.keito.ai", "log_level": "WARNING"}
+    assert given == USUAL
     assert settings.folder == paths.state_dir({})
     assert settings.zone is None
 
 
 def test_an_empty_variable_counts_as_unset(load: Load) -> None:
     empty = load(**dict.fromkeys(Settings.model_fields, ""))
-    assert empty.model_dump(exclude_none=True) == {"api_url": "https://api.keito.ai", "log_level": "WARNING"}
+    assert empty.model_dump(exclude_none=True) == USUAL
 
 
 def test_a_variable_that_nobody_knows_is_left_alone(load: Load) -> None:

@@ -253,7 +253,7 @@ async def test_a_state_folder_that_the_embedded_keito_cant_write_is_named_and_fa
 async def test_a_keito_that_cant_be_reached_is_said_and_isnt_healthy(tmp_path: Path) -> None:
     with refusing_port() as port:
         settings = Settings(api_key=KEY, api_url=f"http://127.0.0.1:{port}", state_dir=tmp_path / "state")
-        report = await examine(Runtime(load=lambda: settings, timeouts=QUICK))
+        report = await examine(Runtime(load=lambda _: settings, timeouts=QUICK))
     assert not report.healthy
     assert "can't be reached" in report.keito
     assert report.journal.startswith("works")

@@ -3,7 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta, tzinfo
-from typing import Any
+from typing import Any, Self
+
+from keito_mcp.config import Settings
+from keito_mcp.repository import Configuration
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,3 +41,24 @@ class Rules:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     agent_id: str | None = None
     zone: tzinfo | None = None
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """The rules that settings make with the repository's configuration in them, or without one."""
+        configuration = settings.configuration or Configuration()
+        tracking = configuration.agent_tracking
+        return cls(
+            account=settings.account,
+            is_enabled=tracking.enabled,
+            project_id=settings.project_id,
+            task_id=settings.task_id,
+            shortest=timedelta(seconds=tracking.min_duration_seconds),
+            longest=timedelta(seconds=tracking.max_duration_seconds),
+            redact_notes=tracking.redact_notes,
+            keeps_failed=tracking.on_failure == "keep",
+            keeps_interrupted=tracking.on_interrupted == "log",
+            is_draft=tracking.draft,
+            metadata=configuration.metadata,
+            agent_id=settings.agent_id,
+            zone=settings.zone,
+        )

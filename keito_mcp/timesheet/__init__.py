@@ -180,8 +180,8 @@ class Timesheet:
             raise Problem(
                 "No project is named.",
                 NOTHING_SENT,
-                "Give project_id in the call, have the user set KEITO_PROJECT_ID for this server, "
-                "or find one that was used before with list_entries.",
+                "Give project_id in the call (list_entries shows those used before), or have the user set "
+                "KEITO_PROJECT_ID for this server or run `keito-mcp init` in the repository (.keito/config.yml).",
             )
         return Work(
             project_id=project_id,

@@ -45,12 +45,14 @@ class Worker:
     Attributes:
         owner: The key under which its timers are kept.
         repository: What git says of where it works.
+        configured: Metadata for every entry, as the repository's configuration has it.
         session_is_shared: Whether other agents may be of the same made-up session (HTTP without sessions).
     """
 
     identity: Identity
     owner: Owner
     repository: Mapping[str, str] = field(default_factory=dict)
+    configured: Mapping[str, Any] = field(default_factory=dict)
     session_is_shared: bool = False
 
     def metadata(self, work: Work, entry_key: str, started_at: str | None = None) -> dict[str, Any]:
@@ -59,7 +61,7 @@ class Worker:
         Raises:
             Problem: It takes more than Keito's 4096 bytes. Nothing is cut: identity is never truncated.
         """
-        metadata = self.identity.metadata(work.metadata, self.repository)
+        metadata = self.identity.metadata({**self.configured, **work.metadata}, self.repository)
         metadata["entry_key"] = entry_key
         if started_at is not None:
             metadata["started_at"] = started_at

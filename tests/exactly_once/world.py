@@ -102,7 +102,7 @@ class World:
             timezone="UTC",
             state_dir=self.folder,
         )
-        runtime = Runtime(load=lambda: settings, clock=self.clock, timeouts=IMPATIENT)
+        runtime = Runtime(load=lambda _: settings, clock=self.clock, timeouts=IMPATIENT)
         journal = MortalJournal(self.folder, process=process, is_gone=self.dead.__contains__)
         journal._on_commit = journal.counted  # noqa: SLF001 -- a journal that counts its own commits
         runtime.__dict__["journal"] = journal

@@ -1,0 +1,177 @@
+"""`keito-mcp init`: write this repository's `.keito/config.yml`, and say what will be logged."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from keito_mcp import checkout
+from keito_mcp.commands.terminal import say, say_aside
+from keito_mcp.repository import NAME, Configuration, ConfigurationError, content
+
+_IGNORED = "/.keito/"
+_QUESTIONS = {
+    "project_id": "Keito project id: ",
+    "project_name": "Its name, for people (may be empty): ",
+    "task_id": "Task id of that project (may be empty): ",
+}
+_SKILL_FIRST = (
+    "version",
+    "workspace_id",
+    "client_id",
+    "client_name",
+    "project_id",
+    "project_name",
+    "task_id",
+    "task_name",
+)
+"""The order in which Keito's agent skill writes them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the command line gives.
+
+    Attributes:
+        fields: By the file's own names; None is what isn't given.
+        redact_notes: Whether the notes say nothing of what the agent said.
+        yes: Whether a file that is there is changed without asking.
+    """
+
+    fields: Mapping[str, str | None]
+    redact_notes: bool
+    yes: bool
+
+
+def init(asked: Asked, *, as_json: bool) -> bool:
+    """Write the file at the root of the repository of this folder, or in this folder where there is none.
+
+    Returns:
+        Whether it was written.
+
+    Raises:
+        ConfigurationError: A file that is there can't be read, or what was given can't stand in one.
+    """
+    root = _git(Path.cwd(), "rev-parse", "--show-toplevel") or Path.cwd()
+    file = root / checkout.CONFIG
+    earlier = content(root) if file.exists() else {}
+    given = {name: value for name, value in asked.fields.items() if value}
+    if "project_id" not in given and "project_id" not in earlier:
+        if not sys.stdin.isatty():
+            say_aside("Which project? Nobody can be asked here: give --project-id.")
+            return False
+        given |= _ask(asked.fields)
+    written = _merged(earlier, given, asked)
+    configuration = Configuration.of_content(written)
+    if configuration.project_id is None:
+        say_aside("Without a project nothing can be logged: give --project-id.")
+        return False
+    if earlier and earlier != written and not (asked.yes or _agrees(f"{NAME} is there already. Change it?")):
+        return False
+    _write(file, written)
+    _ignore(root)
+    say(json.dumps(written, indent=1, ensure_ascii=False) if as_json else _described(root, configuration))
+    return True
+
+
+def _ask(given: Mapping[str, str | None]) -> dict[str, str]:
+    answers = {name: given.get(name) or _answer(question) for name, question in _QUESTIONS.items()}
+    return {name: answer for name, answer in answers.items() if answer}
+
+
+def _answer(question: str) -> str:
+    sys.stderr.write(question)
+    sys.stderr.flush()
+    return sys.stdin.readline().strip()
+
+
+def _agrees(question: str) -> bool:
+    if not sys.stdin.isatty():
+        say_aside(f"{question} Say so with --yes; nobody can be asked here.")
+        return False
+    return _answer(f"{question} [y/N] ").lower() in {"y", "yes"}
+
+
+def _merged(earlier: Mapping[str, Any], given: Mapping[str, str], asked: Asked) -> dict[str, Any]:
+    """What the file is to hold: what it held, what is given now, and how sessions are logged."""
+    tracking = earlier.get("agent_tracking")
+    kept = dict(tracking) if isinstance(tracking, dict) else {}
+    usual = {"enabled": True, "source": "agent", "min_duration_seconds": 60, "max_duration_seconds": 28_800}
+    kept = {**usual, "redact_notes": False, **kept, **({"redact_notes": True} if asked.redact_notes else {})}
+    merged: dict[str, Any] = {"version": 1, **earlier, **given, "agent_tracking": kept}
+    if given.get("project_id", merged.get("project_id")) != earlier.get("project_id") and earlier:
+        # Names and a task of another project aren't this one's.
+        for name in ("project_name", "task_id", "task_name"):
+            if name not in given:
+                merged.pop(name, None)
+    order = [name for name in _SKILL_FIRST if name in merged]
+    return {name: merged[name] for name in (*order, *(name for name in merged if name not in order))}
+
+
+def _write(file: Path, written: Mapping[str, Any]) -> None:
+    text = yaml.safe_dump(dict(written), sort_keys=False, allow_unicode=True)
+    try:
+        file.parent.mkdir(exist_ok=True)
+        unfinished = file.with_name(f".{file.name}.new")
+        unfinished.write_text(text, "utf-8")
+        unfinished.replace(file)
+    except OSError as error:
+        raise ConfigurationError(f"{NAME}: it can't be written ({error.strerror})") from error
+
+
+def _ignore(root: Path) -> None:
+    """Keep the file out of commits, without a change that is one itself."""
+    common = _git(root, "rev-parse", "--git-common-dir")
+    if common is None:
+        return
+    exclude = (root / common) / "info" / "exclude"
+    lines = exclude.read_text("utf-8").splitlines() if exclude.exists() else []
+    if _IGNORED not in lines:
+        exclude.parent.mkdir(exist_ok=True)
+        exclude.write_text("\n".join([*lines, _IGNORED, ""]), "utf-8")
+
+
+def _git(folder: Path, *arguments: str) -> Path | None:
+    try:
+        done = subprocess.run(  # noqa: S603 -- fixed arguments
+            ["git", "-C", str(folder), *arguments],  # noqa: S607 -- its place differs from system to system
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return Path(done.stdout.strip()) if done.returncode == 0 and done.stdout.strip() else None
+
+
+def _described(root: Path, configuration: Configuration) -> str:
+    """What will be logged, for people."""
+    tracking = configuration.agent_tracking
+    project = configuration.project_name or configuration.project_id
+    task = configuration.task_name or configuration.task_id
+    kept = {"discard": "are not logged", "keep": "are logged", "log": "are logged"}
+    notes = "say nothing of what the agent said" if tracking.redact_notes else "end with what the agent said last"
+    shortest, longest = (
+        timedelta(seconds=seconds) for seconds in (tracking.min_duration_seconds, tracking.max_duration_seconds)
+    )
+    lines = [
+        f"Wrote {NAME} of {root.name}; git doesn't see it (.git/info/exclude).",
+        f"Agents' time goes to {project}{f', {task}' if task else ''}.",
+    ]
+    if tracking.enabled:
+        lines += [
+            "Where a host's hooks call `keito-mcp hook`, each session is one entry a day: its turns, without pauses.",
+            f"Less than {shortest} is not logged, more than {longest} is capped; the notes {notes}.",
+            f"Sessions that failed {kept[tracking.on_failure]}, interrupted ones {kept[tracking.on_interrupted]}.",
+            "`keito-mcp pause` and `keito-mcp resume` stop and restart the counting.",
+        ]
+    else:
+        lines.append("Sessions are not logged by themselves (agent_tracking.enabled is false).")
+    return "\n".join(lines)

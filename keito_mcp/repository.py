@@ -1,0 +1,118 @@
+"""A repository's `.keito/config.yml`, in the format of Keito's agent skill: where its agents' time goes, and how."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from keito_mcp import checkout
+
+NAME = ".keito/config.yml"
+_LONGEST = 65_536
+_FIELDS_OF_METADATA = 50
+
+Text = Annotated[str, Field(min_length=1, max_length=1000)]
+Scalar = str | int | float | bool
+
+
+class ConfigurationError(Exception):
+    """A `.keito/config.yml` can't be used; the text names it and what is wrong."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True, coerce_numbers_to_str=True)
+
+
+class AgentTracking(_Section):
+    """How agents' sessions in the repository are logged.
+
+    Attributes:
+        min_duration_seconds: Less of a day than this is not logged.
+        max_duration_seconds: A day of a session counts no more than this.
+        on_failure: What becomes of a session that failed.
+        on_interrupted: What becomes of one whose every turn was interrupted.
+    """
+
+    enabled: bool = True
+    source: str = "agent"
+    draft: bool = False
+    min_duration_seconds: Annotated[int, Field(ge=0, le=86_400)] = 60
+    max_duration_seconds: Annotated[int, Field(gt=0, le=86_400)] = 28_800
+    redact_notes: bool = False
+    on_failure: Literal["discard", "keep"] = "discard"
+    on_interrupted: Literal["log", "discard"] = "log"
+
+
+class Configuration(_Section):
+    """What the file says; a key that isn't known here is somebody else's."""
+
+    version: Literal[1, "1"] = 1
+    workspace_id: Text | None = None
+    client_id: Text | None = None
+    client_name: Text | None = None
+    project_id: Text | None = None
+    project_name: Text | None = None
+    task_id: Text | None = None
+    task_name: Text | None = None
+    agent_tracking: AgentTracking = AgentTracking()
+    metadata: Annotated[Mapping[str, Scalar], Field(max_length=_FIELDS_OF_METADATA)] = Field(default_factory=dict)
+
+    @classmethod
+    def read(cls, root: Path) -> Self:
+        """The configuration in a folder.
+
+        Raises:
+            ConfigurationError: It can't be read, or says something that can't be used.
+        """
+        return cls.of_content(content(root))
+
+    @classmethod
+    def of_content(cls, content: Mapping[str, Any]) -> Self:
+        """The configuration that such a file would say; raises `ConfigurationError`."""
+        try:
+            return cls.model_validate(content)
+        except ValidationError as error:
+            raise ConfigurationError(f"{NAME}: {_sentence(error)}") from None
+
+    @classmethod
+    def of(cls, folder: Path) -> Self | None:
+        """The configuration of a project folder (see `checkout.find`), or None; raises `ConfigurationError`."""
+        root = checkout.find(str(folder))
+        return cls.read(Path(root)) if root else None
+
+
+def content(root: Path) -> dict[str, Any]:
+    """What stands in a folder's file, as it stands there; an empty one says nothing; raises `ConfigurationError`."""
+    # Its import would cost every start.
+    import yaml
+
+    try:
+        with (root / checkout.CONFIG).open("rb") as opened:
+            text = opened.read(_LONGEST + 1)
+        if len(text) > _LONGEST:
+            raise ConfigurationError(f"{NAME}: it is larger than {_LONGEST // 1024} KiB")
+        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text, Loader=yaml.SafeLoader)):
+            raise ConfigurationError(f"{NAME}: aliases (*name) are not supported")
+        read = yaml.safe_load(text)
+    except OSError as error:
+        raise ConfigurationError(f"{NAME}: it can't be read ({error.strerror})") from error
+    except (yaml.YAMLError, ValueError, RecursionError, OverflowError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" (line {mark.line + 1})" if mark else ""
+        raise ConfigurationError(f"{NAME}: it is no YAML{where}") from error
+    if read is None:
+        return {}
+    if not isinstance(read, dict) or not all(isinstance(key, str) for key in read):
+        raise ConfigurationError(f"{NAME}: it must be a list of `name: value`")
+    return read
+
+
+def _sentence(error: ValidationError) -> str:
+    problems = []
+    for detail in error.errors(include_url=False, include_input=False):
+        name = ".".join(str(part) for part in detail["loc"] if isinstance(part, str)) or "it"
+        reason = f"{name}: {detail['msg'][:1].lower()}{detail['msg'][1:]}"
+        if reason not in problems:
+            problems.append(reason)
+    return "; ".join(problems[:3])
