@@ -135,7 +135,7 @@ class Journal:
     async def beat(self, now: Instant, left: Collection[str] = ()) -> bool:
         """Move the last sign of life of this process's sessions in which a timer runs; False where none does.
 
-        Those that its host has left get none: nobody works in them any more.
+        Those that its host has left get none while their main agents' timers are open: nobody works on that any more.
         """
         if not await self._read(lambda c: life.has_running(c, self.process)):
             return False

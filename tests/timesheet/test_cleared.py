@@ -91,6 +91,18 @@ async def test_a_sub_agent_that_works_on_gives_no_sign_of_life_for_the_main_agen
     assert keito.entry(sub["id"])["is_running"] is True
 
 
+async def test_sub_agents_that_work_on_live_on_once_the_main_agents_timer_is_closed(
+    claude: Claude, desk: Desk, files: ClaudeFiles, clock: FakeClock
+) -> None:
+    await claude.call("start_timer", notes="Before")
+    await claude.call("start_timer", by=SUBAGENT, notes="In the background")
+    await heartbeats(desk, clock, MINUTE)
+    files.register(CLAUDE.pid, NEXT_SESSION)
+    await claude.call("list_entries", session=NEXT_SESSION)
+    await heartbeats(desk, clock, 60 * MINUTE)
+    assert await silence(desk, clock) == [0 * MINUTE]
+
+
 async def test_a_session_that_its_host_is_in_lives_on(claude: Claude, desk: Desk, clock: FakeClock) -> None:
     await claude.call("start_timer", notes="One")
     await heartbeats(desk, clock, 90 * MINUTE)
