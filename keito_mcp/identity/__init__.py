@@ -41,7 +41,9 @@ class Identifier:
             _add(facts, source(call))
         if host and mark:
             _add(facts, {**answer.known, "agent_type": Fact(host.agent_type, mark)})
-        _add(facts, client.known(call))
+        if not mark or mark == client.NAME:
+            # Else the client that has a name is what stands between the host and this server.
+            _add(facts, client.known(call))
         _add(facts, fallback.known(call, facts))
         self._last = host or self._last
         told = answer.known.get("session_id")
@@ -61,7 +63,7 @@ class Identifier:
     def _host(self, call: Call) -> tuple[Host, str] | tuple[None, None]:
         """The host that a call comes from, and by what it is known: its name, its mark, or who started the command."""
         if call.client_name and (named := self._by_name.get(client.plain_slug(call.client_name))):
-            return named, "clientInfo.name"
+            return named, client.NAME
         for host in self._hosts:
             if mark := host.marked(call):
                 return host, mark

@@ -6,6 +6,8 @@ from functools import lru_cache
 
 from keito_mcp.identity.facts import VALUE_LIMIT, Call, Fact, Known, bounded
 
+NAME = "clientInfo.name"
+
 _SLUGS = {
     "antigravity-client": "antigravity",
     "amp-mcp-client": "amp",
@@ -26,7 +28,7 @@ def known(call: Call) -> Known:
     facts = {}
     name, version = bounded(call.client_name), bounded(call.client_version)
     if name and (kind := slug(name)):
-        facts["agent_type"] = Fact(kind, "clientInfo.name")
+        facts["agent_type"] = Fact(kind, NAME)
         if version:
             facts["agent_version"] = Fact(version, "clientInfo.version")
     return facts

@@ -151,7 +151,7 @@ class Journal:
     async def beat(self, now: Instant, left: Collection[str] = ()) -> bool:
         """Move the last sign of life of this process's sessions in which a timer runs; False where none does.
 
-        Those that its host has left get none: nobody works in them any more.
+        Those that its host has left get none while their main agents' timers are open: nobody works on that any more.
         """
         if not await self._read(lambda c: life.has_running(c, self.process)):
             return False
@@ -176,11 +176,12 @@ class Journal:
 
         return await self._commit("close_timer", close)
 
-    async def left_behind(self, owner: Owner) -> tuple[list[Abandoned], list[tuple[Write, Entry | None]]]:
-        """What a call must see to first: `others_timers` and `untold`, in one look."""
-        return await self._read(
-            lambda c: (life.others_timers(c, owner.account, owner.session_id), life.untold(c, owner))
-        )
+    async def left_behind(
+        self, owner: Owner, *, own_too: bool = False
+    ) -> tuple[list[Abandoned], list[tuple[Write, Entry | None]]]:
+        """What a call must see to first: `others_timers`, or also those of its session, and `untold`, in one look."""
+        apart_from = None if own_too else owner.session_id
+        return await self._read(lambda c: (life.others_timers(c, owner.account, apart_from), life.untold(c, owner)))
 
     async def untold(self, owner: Owner) -> list[tuple[Write, Entry | None]]:
         """The writes that an agent was told would be made, and that were refused since, with their entries."""

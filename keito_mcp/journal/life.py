@@ -41,15 +41,19 @@ def has_running(connection: sqlite3.Connection, process: str) -> bool:
 
 
 def beat(connection: sqlite3.Connection, process: str, now: Instant, left: Collection[str]) -> None:
-    """Move the last sign of life of each session of a process in which a timer runs, apart from those that are left."""
+    """Move the last sign of life of each session of a process in which a timer runs.
+
+    Of a session that is left it isn't moved before its main agent's timer is closed: its sub-agents work on.
+    """
+    running = f"""
+        SELECT subagent_id FROM entries
+        WHERE entries.account = sessions.account AND entries.session_id = sessions.session_id AND {TIMER_IS_OPEN}
+    """  # noqa: S608 -- this package's own text
     connection.execute(
         f"""
         UPDATE sessions SET seen_at = ?, seen_monotonic = ?, seen_boot = ?
-        WHERE process = ? AND session_id NOT IN ({", ".join("?" * len(left))})
-          AND EXISTS (
-            SELECT 1 FROM entries
-            WHERE entries.account = sessions.account AND entries.session_id = sessions.session_id AND {TIMER_IS_OPEN}
-          )
+        WHERE process = ? AND EXISTS ({running})
+          AND (session_id NOT IN ({", ".join("?" * len(left))}) OR '' NOT IN ({running}))
         """,  # noqa: S608 -- this package's own text
         (*moment(now), process, *left),
     )

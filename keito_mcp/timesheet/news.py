@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
-from keito_mcp.journal import Entry, Owner, Write
+from keito_mcp.journal import Abandoned, Entry, Owner, Write
 from keito_mcp.timesheet import abandoned
 from keito_mcp.timesheet.ledger import Ledger
 
@@ -20,7 +20,10 @@ async def attended(ledger: Ledger, owner: Owner, *, left: frozenset[str] = froze
     Raises:
         JournalError: The journal can't be used.
     """
-    timers, refused = await ledger.journal.left_behind(owner)
+    # A sub-agent that works on in a session that was left must not give its main agent's timer a sign of life.
+    outlives = bool(owner.subagent_id) and owner.session_id in left
+    timers, refused = await ledger.journal.left_behind(owner, own_too=outlives)
+    timers = [timer for timer in timers if _is_anothers(timer, owner)]
     told = [*await abandoned.close(ledger, timers, left=left), *await _tell(ledger, refused)]
     try:
         yield told
@@ -28,6 +31,11 @@ async def attended(ledger: Ledger, owner: Owner, *, left: frozenset[str] = froze
         for text in told:
             error.add_note(text)
         raise
+
+
+def _is_anothers(timer: Abandoned, owner: Owner) -> bool:
+    """Whether a timer is of another session, or of the main agent that a sub-agent outlived."""
+    return timer.entry.owner.session_id != owner.session_id or not timer.entry.owner.subagent_id
 
 
 async def _tell(ledger: Ledger, refused: Sequence[tuple[Write, Entry | None]]) -> list[str]:

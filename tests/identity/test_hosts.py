@@ -311,8 +311,10 @@ def test_of_each_host_is_known_what_it_says_and_no_more(row: Row, era: Mapping[s
 def test_a_hosts_own_mark_tells_it_where_its_name_doesnt(
     client: str | None, meta: dict[str, Any], agent_type: str, mark: str
 ) -> None:
-    assert identify(call(client_name=client, meta=meta)).facts["agent_type"].value == agent_type
-    assert identify(call(client_name=client, meta=meta)).facts["agent_type"].source == mark
+    identity = identify(call(client_name=client, client_version="0.5.1", meta=meta))
+    assert identity.value("agent_type") == agent_type
+    assert identity.facts["agent_type"].source == mark
+    assert identity.value("agent_version") is None
 
 
 def test_a_hosts_name_counts_for_more_than_another_hosts_mark() -> None:

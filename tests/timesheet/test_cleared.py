@@ -73,6 +73,36 @@ async def test_the_main_agents_timer_ends_with_the_last_sign_of_life_of_its_sess
     assert keito.entry(answer["id"])["is_running"] is True
 
 
+async def test_a_sub_agent_that_works_on_gives_no_sign_of_life_for_the_main_agent_that_is_gone(
+    claude: Claude, desk: Desk, files: ClaudeFiles, keito: Keito, clock: FakeClock
+) -> None:
+    left = await claude.call("start_timer", notes="Before")
+    sub = await claude.call("start_timer", by=SUBAGENT, notes="In the background")
+    await heartbeats(desk, clock, 30 * MINUTE)
+    files.register(CLAUDE.pid, NEXT_SESSION)
+    await heartbeats(desk, clock, 30 * MINUTE)
+
+    answer = await claude.call("log_time", by=SUBAGENT, hours=1)
+    assert f"Timer {left['id']} ('Before')" in answer["message"]
+    await heartbeats(desk, clock, 30 * MINUTE)
+    await claude.call("log_time", session=NEXT_SESSION, hours=2)
+    await until(lambda: keito.entry(left["id"])["is_running"] is False)
+    assert keito.entry(left["id"])["hours"] == 0.5
+    assert keito.entry(sub["id"])["is_running"] is True
+
+
+async def test_sub_agents_that_work_on_live_on_once_the_main_agents_timer_is_closed(
+    claude: Claude, desk: Desk, files: ClaudeFiles, clock: FakeClock
+) -> None:
+    await claude.call("start_timer", notes="Before")
+    await claude.call("start_timer", by=SUBAGENT, notes="In the background")
+    await heartbeats(desk, clock, MINUTE)
+    files.register(CLAUDE.pid, NEXT_SESSION)
+    await claude.call("list_entries", session=NEXT_SESSION)
+    await heartbeats(desk, clock, 60 * MINUTE)
+    assert await silence(desk, clock) == [0 * MINUTE]
+
+
 async def test_a_session_that_its_host_is_in_lives_on(claude: Claude, desk: Desk, clock: FakeClock) -> None:
     await claude.call("start_timer", notes="One")
     await heartbeats(desk, clock, 90 * MINUTE)
