@@ -1,11 +1,13 @@
 """A stand-in for the model's API, so that a real host runs its whole course without a model.
 
 What the model does is written in the prompt, as a JSON list of steps: `["call", tool, arguments]` calls a tool,
-`["say", text]` ends the turn. A sub-agent's script is its own prompt. Nothing is kept between requests: which step is
+`["say", text]` ends the turn, `["fail", status]` answers with an error. Each may take its time: its last part is the
+seconds before the answer. A sub-agent's script is its own prompt. Nothing is kept between requests: which step is
 next follows from how many answers the conversation has had since its script.
 """
 
 import json
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,14 +18,19 @@ from typing import Any
 Event = tuple[str, dict[str, Any]]
 
 
-def call(tool: str, **arguments: object) -> list[object]:
+def call(tool: str, *, after: float = 0, **arguments: Any) -> list[object]:
     """A step in which the model calls a tool."""
-    return ["call", tool, arguments]
+    return ["call", tool, arguments, after]
 
 
-def say(text: str) -> list[object]:
+def say(text: str, *, after: float = 0) -> list[object]:
     """A step in which the model ends its turn."""
-    return ["say", text]
+    return ["say", text, after]
+
+
+def fail(status: int, *, after: float = 0) -> list[object]:
+    """A step in which the API answers with an error."""
+    return ["fail", status, after]
 
 
 def script(*steps: list[object]) -> str:
@@ -60,7 +67,10 @@ class _Api(BaseHTTPRequestHandler):
             self._answer("application/json", b'{"input_tokens": 1}')
             return
         block = _next_block(body)
-        if body.get("stream"):
+        if block["type"] == "error":
+            error = {"type": "error", "error": {"type": "api_error", "message": "as the script says"}}
+            self._answer("application/json", json.dumps(error).encode(), block["status"])
+        elif body.get("stream"):
             events = [
                 f"event: {name}\ndata: {json.dumps({'type': name, **data})}\n\n" for name, data in _events(body, block)
             ]
@@ -71,8 +81,8 @@ class _Api(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         """Nothing: a test's output is its own."""
 
-    def _answer(self, content_type: str, content: bytes) -> None:
-        self.send_response(200)
+    def _answer(self, content_type: str, content: bytes, status: int = 200) -> None:
+        self.send_response(status)
         self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
@@ -88,6 +98,9 @@ def _next_block(body: dict[str, Any]) -> dict[str, Any]:
             continue
         done = sum(message["role"] == "assistant" for message in messages[at + 1 :])
         step = steps[done] if done < len(steps) else say("done")
+        time.sleep(step[-1])
+        if step[0] == "fail":
+            return {"type": "error", "status": step[1]}
         if step[0] == "say":
             return {"type": "text", "text": step[1]}
         name = next((tool["name"] for tool in body["tools"] if tool["name"].endswith(step[1])), step[1])

@@ -68,7 +68,7 @@ async def test_without_session_persistence_the_session_is_known_all_the_same(cla
 async def test_a_sub_agent_on_another_model_has_its_own_timer_in_the_same_session(
     claude: ClaudeCode, keito: Keito
 ) -> None:
-    task = {
+    task: dict[str, Any] = {
         "subagent_type": "general-purpose",
         "description": "A part of it",
         "model": "haiku",

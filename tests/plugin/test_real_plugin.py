@@ -80,7 +80,7 @@ async def test_each_event_of_a_session_reaches_the_hook(claude: Installed, plugi
     await claude.install(api_key="made-up")
     servers = tmp_path / "servers.json"
     servers.write_text(json.dumps({"mcpServers": {"keito": {"command": sys.executable, "args": [str(_ASKING)]}}}))
-    part = {
+    part: dict[str, Any] = {
         "subagent_type": "general-purpose",
         "description": "A part of it",
         "run_in_background": False,
