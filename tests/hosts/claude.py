@@ -58,8 +58,10 @@ class ClaudeCode:
     async def end(self, prompt: str, *arguments: str, signal: Signals | None = None, after: float = 0) -> int:
         """Run one prompt to whatever end it comes, by a signal after so many seconds; its exit code."""
         command = [*self._command(prompt, "--output-format", "json"), *arguments]
-        silent = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        async with await anyio.open_process(command, cwd=self.project, env=self._environment(), **silent) as process:
+        nothing = subprocess.DEVNULL
+        async with await anyio.open_process(
+            command, stdin=nothing, stdout=nothing, stderr=nothing, cwd=self.project, env=self._environment()
+        ) as process:
             with anyio.fail_after(PATIENCE):
                 if signal is not None:
                     await anyio.sleep(after)
