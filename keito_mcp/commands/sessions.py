@@ -18,7 +18,13 @@ async def sessions(runtime: Runtime, *, as_json: bool) -> None:
         SettingsError: A setting can't be used.
         JournalError: The journal can't be used.
     """
-    found = await runtime.journal.sessions(runtime.settings.account)
+    settings = runtime.settings
+    if settings.api_key or settings.account_id:
+        accounts = [settings.account]
+    else:
+        # A shell that a host starts may not have the key that the server has.
+        accounts = await runtime.journal.accounts()
+    found = [session for account in accounts for session in await runtime.journal.sessions(account)]
     if as_json:
         say(json.dumps([_described(session) for session in found], indent=1, ensure_ascii=False))
     elif not found:

@@ -77,3 +77,9 @@ def adopt(connection: sqlite3.Connection, old: str, new: str) -> int:
         {"old": old, "new": new},
     )
     return moved.rowcount
+
+
+def known(connection: sqlite3.Connection) -> list[str]:
+    """The accounts that anything here is of."""
+    rows = connection.execute("SELECT account FROM accounts UNION SELECT account FROM recorded ORDER BY account")
+    return [row["account"] for row in rows]

@@ -225,6 +225,10 @@ class Journal:
         """The deletes of a session that were made and not undone yet, each with its whole entry."""
         return await self._read(lambda c: undoing.restorable(c, account, session_id))
 
+    async def accounts(self) -> list[str]:
+        """The accounts that are known here."""
+        return await self._read(accounts.known)
+
     async def sessions(self, account: str) -> list[SessionOverview]:
         """The sessions of an account, the one that lived last first."""
         return await self._read(lambda c: overview.sessions(c, account))

@@ -97,7 +97,7 @@ def _next_block(body: dict[str, Any]) -> dict[str, Any]:
         if steps is None:
             continue
         done = sum(message["role"] == "assistant" for message in messages[at + 1 :])
-        step = steps[done] if done < len(steps) else say("done")
+        step: list[Any] = steps[done] if done < len(steps) else say("done")
         time.sleep(step[-1])
         if step[0] == "fail":
             return {"type": "error", "status": step[1]}
