@@ -23,6 +23,7 @@ _EVENTS = (
     "beforeMCPExecution afterMCPExecution beforeShellExecution afterShellExecution afterAgentResponse"
 )
 _ENDS = frozenset({"SessionEnd", "sessionEnd"})
+_TRUE = ("1", "true", "yes", "on")
 _OF_THIS_SERVER = "keito"
 _LONGEST_INPUT = 64 << 20
 _LONGEST_VALUE = 4096
@@ -79,16 +80,26 @@ def _leave_word(state: str, event: str | None, host: str | None) -> None:
     if row["event"] not in _EVENTS.split():
         raise ValueError(f"no event of a host that is known: {str(row['event'])[:80]!r}")
     folder = _folder(said)
-    is_wanted = checkout.find(folder) is not None or os.environ.get("KEITO_AUTOLOG", "") not in {"", "0"}
+    root = checkout.find(folder)
+    is_wanted = root is not None or os.environ.get("KEITO_AUTOLOG", "").lower() in _TRUE
     file = _file_of_a_call(state, said) or (spool.event_file(state) if is_wanted else None)
     if file is None:
         return
     row["folder"] = folder
-    if is_wanted and (message := said.get("last_assistant_message")) and isinstance(message, str):
-        row["message"] = message.strip().partition("\n\n")[0][:_LONGEST_MESSAGE]
+    message = said.get("last_assistant_message")
+    if is_wanted and isinstance(message, str) and not (root and _redacts(root)):
+        row["message"] = message.strip().partition("\n\n")[0][:_LONGEST_MESSAGE] or None
     spool.write(file, {name: value for name, value in row.items() if value is not None})
     if is_wanted and row["event"] in _ENDS:
         _deliver(folder)
+
+
+def _redacts(root: str) -> bool:
+    """Whether a repository's configuration says that notes are redacted; to read its YAML would take too long."""
+    with open(os.path.join(root, checkout.CONFIG), encoding="utf-8", errors="replace") as opened:
+        text = opened.read(1 << 16).lower()
+    said = text.partition("redact_notes")[2].lstrip("'\"").lstrip().removeprefix(":").strip()
+    return said.startswith(_TRUE)
 
 
 def _row(said: dict[str, object], event: str | None, host: str | None) -> dict[str, object]:

@@ -130,6 +130,26 @@ def test_a_repository_without_a_configuration_leaves_no_word_of_its_sessions(hoo
     assert "message" not in hook.row
 
 
+@pytest.mark.parametrize(
+    ("configuration", "kept"),
+    [
+        ("agent_tracking:\n  redact_notes: true\n", False),
+        ("agent_tracking: {'redact_notes': True}\n", False),
+        ("agent_tracking:\n  redact_notes: yes # nobody's business\n", False),
+        ("agent_tracking:\n  redact_notes: false\n", True),
+        ("version: 1\n", True),
+    ],
+)
+def test_where_notes_are_redacted_nothing_that_the_agent_said_is_left(
+    hook: Hook,
+    configuration: str,
+    kept: bool,  # noqa: FBT001 -- a table
+) -> None:
+    (hook.repository / ".keito" / "config.yml").write_text(configuration)
+    hook.run(STOP)
+    assert ("message" in hook.row) == kept
+
+
 def test_who_wants_all_repositories_gets_them(hook: Hook, tmp_path: Path) -> None:
     hook.run(STOP, env={"CLAUDE_PROJECT_DIR": str(tmp_path / "elsewhere"), "KEITO_AUTOLOG": "1"})
     assert hook.row["event"] == "Stop"
