@@ -19,6 +19,7 @@ _SECRETS = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
+_SUMMED_UP = re.compile(r"Agent session in .+? \(\d+ turns?\): (.+)", re.DOTALL)
 _NAMED = re.compile(
     r"""(?ix)
     \b([\w.-]*(?:passw(?:or)?d|passphrase|secret|token|api[\s_-]?key|access[\s_-]?key|private[\s_-]?key|credential)s?)
@@ -40,6 +41,12 @@ def notes(repository: str, turns: int, message: str | None, *, redact: bool) -> 
     heading = f"Agent session in {repository} ({turns} turn{'' if turns == 1 else 's'})"
     summary = "" if redact or not message else without_secrets(message.strip().partition("\n\n")[0]).strip()
     return f"{heading}: {summary}"[:_LONGEST].rstrip() if summary else heading
+
+
+def summary_in(said: str | None) -> str | None:
+    """How an agent summed its session up, in notes that were made of it before; None where they say nothing of it."""
+    found = _SUMMED_UP.fullmatch(said or "")
+    return found[1] if found else None
 
 
 def without_secrets(text: str) -> str:

@@ -18,7 +18,7 @@ from keito_mcp.sessions import events as host_events
 from keito_mcp.sessions.active import Effect, Mark, active_time
 from keito_mcp.sessions.events import Event, Kind
 from keito_mcp.sessions.intake import Intake
-from keito_mcp.sessions.notes import notes
+from keito_mcp.sessions.notes import notes, summary_in
 from keito_mcp.sessions.rules import Rules
 from keito_mcp.sessions.timeline import in_order
 from keito_mcp.sessions.transcript import LastWords, last_words
@@ -151,7 +151,7 @@ class Recorder:
         logged = []
         for day, took in sorted(days.items()):
             counted = min(took, rules.longest)
-            work = self._work(session, rules, worker, took)
+            work = self._work(session, rules, worker, took, recorded)
             hours = decimal_hours.of_duration(counted) if counted else decimal_hours.MOST * 0
             try:
                 entry = await recording.record(self._ledger, worker, Day(day=day, hours=hours, work=work), shortest)
@@ -164,7 +164,9 @@ class Recorder:
             return NOTHING, f"Nothing of its {turned} was left to log."
         return LOGGED, f"{turned}: {', '.join(logged)}."
 
-    def _work(self, session: _Session, rules: Rules, worker: Worker, took: timedelta) -> Work:
+    def _work(
+        self, session: _Session, rules: Rules, worker: Worker, took: timedelta, recorded: Sequence[Entry]
+    ) -> Work:
         begun = next((event.at for event in session.events if event.kind is Kind.PROMPT), session.events[0].at)
         facts: dict[str, Any] = {"started_at": utc_text(begun.wall), "turns": len(session.turns)}
         if rules.is_draft:
@@ -176,8 +178,10 @@ class Recorder:
         if took > rules.longest:
             facts["capped"] = f"{decimal_hours.text(decimal_hours.of_duration(took))} h were counted"
         where = worker.repository.get("repository") or Path(session.told.root or session.said("folder") or "").name
-        message = next((event.row["message"] for event in reversed(session.events) if event.row.get("message")), None)
-        said = notes(where, len(session.turns), str(message) if message else None, redact=rules.redact_notes)
+        # What was said is forgotten once it is recorded; where nothing was said since, it stands in the notes.
+        summaries = [summary_in(entry.notes) for entry in recorded]
+        message = session.said("message") or next((summary for summary in reversed(summaries) if summary), None)
+        said = notes(where, len(session.turns), message, redact=rules.redact_notes)
         return Work(
             project_id=rules.project_id or "", task_id=rules.task_id, notes=said, metadata={**rules.metadata, **facts}
         )

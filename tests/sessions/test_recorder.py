@@ -131,6 +131,18 @@ async def test_a_resumed_session_raises_its_entry(host: Host, keito: Keito) -> N
     assert entry["metadata"]["turns"] == 2
 
 
+async def test_what_was_said_stays_in_the_notes_where_nothing_is_said_since(host: Host, keito: Keito) -> None:
+    host.turn(0, 3600, message="All tests (3) pass: done.")
+    host.tell("end", 3610)
+    await host.record()
+    host.tell("resume", 7200)
+    host.turn(7300, 9100)
+    host.tell("end", 9200)
+    await host.record()
+    [entry] = keito.entries()
+    assert entry["notes"] == "Agent session in shop (2 turns): All tests (3) pass: done."
+
+
 async def test_a_session_over_midnight_is_two_entries(host: Host, keito: Keito) -> None:
     host.turn(11.5 * 3600, 13 * 3600)
     host.tell("end", 13 * 3600 + 5)
