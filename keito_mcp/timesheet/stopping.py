@@ -5,10 +5,10 @@ from decimal import Decimal
 
 from keito_mcp.answers import EntryAnswer, Status
 from keito_mcp.journal import Amendment, Claimed, Entry, EntryState, WriteKind, WriteState
-from keito_mcp.keito import KeitoError, TimeEntry, TimeEntryFilter, TimeEntryUpdate
-from keito_mcp.timesheet import changes, creates, standing
+from keito_mcp.keito import KeitoError, TimeEntry, TimeEntryUpdate
+from keito_mcp.timesheet import changes, creates, finding, standing
 from keito_mcp.timesheet.counting import hours_of
-from keito_mcp.timesheet.ledger import MOST_PAGES, PAGE_LIMIT, Ledger
+from keito_mcp.timesheet.ledger import Ledger
 from keito_mcp.timesheet.matching import same_notes
 from keito_mcp.timesheet.problem import NOTHING_CHANGED, Problem
 from keito_mcp.timesheet.waiting import Waiting, is_away, queued, unreachable, waits
@@ -80,7 +80,7 @@ async def _stop_own(ledger: Ledger, worker: Worker, asked: _Asked) -> EntryAnswe
     if known is not None:
         return await _stop_known(ledger, worker, known, asked)
     try:
-        shown = await _running_in_keito(ledger, worker)
+        shown = await finding.running_in_keito(ledger, worker)
     except KeitoError as error:
         last = await ledger.journal.last_stopped(worker.owner)
         if not is_away(error) or last is None or last.state is not EntryState.STOPPING:
@@ -246,46 +246,10 @@ def _kept(
     return answer.model_copy(update={"session_id": answer.session_id or worker.owner.session_id})
 
 
-async def _running_in_keito(ledger: Ledger, worker: Worker) -> TimeEntry | None:
-    """This agent's timer that another machine or server started, where the session can be recognized."""
-    owner = worker.owner
-    if not owner.session_is_certain:
-        return None
-    wanted = TimeEntryFilter(source="agent", is_running=True, limit=PAGE_LIMIT)
-    running = [
-        entry
-        async for page in ledger.api.pages(wanted, at_most=MOST_PAGES)
-        for entry in page.data
-        if entry.source == "agent"
-        and entry.fact("session_id") == owner.session_id
-        and entry.fact("agent_id") == owner.agent_id
-        and (entry.fact("subagent_id") or "") == owner.subagent_id
-        and not await _ends_here(ledger, owner.account, entry)
-    ]
-    if len(running) > 1:
-        raise Problem(
-            f"{len(running)} timers run for this agent: {', '.join(entry.id for entry in running)}.",
-            NOTHING_CHANGED,
-            "Call stop_timer with the entry_id of one of them.",
-        )
-    return running[0] if running else None
-
-
-async def _ends_here(ledger: Ledger, account: str, shown: TimeEntry) -> bool:
-    """Whether an entry was stopped or discarded on this machine already, and Keito has only not been told yet."""
-    known = await ledger.journal.find(account, shown.id)
-    known = known or await ledger.journal.find(account, shown.fact("entry_key") or "")
-    return known is not None and known.state in {EntryState.STOPPING, EntryState.DISCARDED, EntryState.GONE}
-
-
 async def _nothing_runs(ledger: Ledger, worker: Worker) -> EntryAnswer:
     last = await ledger.journal.last_stopped(worker.owner)
     if last is None:
-        raise Problem(
-            "No timer of this agent runs, and none was stopped in this session.",
-            NOTHING_CHANGED,
-            "Log finished work with log_time; call start_timer before the next work.",
-        )
+        raise await finding.nothing_runs(ledger, worker)
     answer = await _ended(ledger, last)
     return answer.saying("This is the last one stopped. To correct it, call stop_timer with its entry_id.")
 

@@ -171,3 +171,20 @@ async def test_another_host_inside_of_claude_code_lives_by_itself(
         await heartbeats(desk, clock, 90 * MINUTE)
         assert await silence(desk, clock) == [0 * MINUTE]
         tasks.cancel_scope.cancel()
+
+
+async def test_a_timer_whose_session_was_unknown_at_its_start_is_named_to_the_agent_that_asks_to_stop_it(
+    make_desk: MakeDesk, files: ClaudeFiles, keito: Keito
+) -> None:
+    (files.folder / "sessions" / f"{CLAUDE.pid}.json").unlink()
+    desk = make_desk(session_id=None)
+    desk.runtime.__dict__["machine"] = files.machine(CLAUDE)
+    async with desk.client() as agent:
+        claude = Claude(agent, files)
+        started = await claude.call("start_timer", written=False, notes="Fix")
+        refused = await claude.call("stop_timer")
+        assert refused.is_error
+        assert f"{started['id']} ('Fix')" in refused.text
+        assert "entry_id" in refused.text
+        assert (await claude.call("stop_timer", entry_id=started["id"]))["status"] == "stopped"
+    assert keito.entry(started["id"])["is_running"] is False
