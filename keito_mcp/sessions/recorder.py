@@ -213,6 +213,10 @@ class Recorder:
         logged = await recordings.counted_otherwise(self._account, session.session_id)
         marks = [mark for entry in logged for mark in _of_entry(entry)]
         marks += [Mark(at, Effect.DISCARDED) for at in await recordings.discards(self._account, session.session_id)]
+        earlier = session.told.recorded
+        if earlier is not None and earlier.account != self._account and earlier.outcome == LOGGED:
+            # Up to then it stands under another account: its key was rotated, or its repository moved.
+            marks.append(Mark(Instant(earlier.recorded_at, 0.0, ""), Effect.DISCARDED))
         pauses = await recordings.pauses(session.told.root)
         return [*marks, *(Mark(one.at, Effect.PAUSED if one.is_paused else Effect.RESUMED) for one in pauses)]
 

@@ -430,6 +430,22 @@ async def test_a_session_of_another_account_waits_for_it(host: Host, keito: Keit
     assert standing(keito) == [(1, "2026-03-06")]
 
 
+async def test_what_stands_under_another_account_is_not_billed_again(
+    host: Host, make_desk: MakeDesk, keito: Keito
+) -> None:
+    host.turn(0, 3600)
+    host.tell("end", 3610)
+    await host.record()
+    host.desk = make_desk(session_id=SESSION, account_id="the-same-people")
+    assert host.rules is not None
+    host.rules = replace(host.rules, account=host.desk.runtime.settings.account)
+    host.tell("resume", 20_000)
+    host.turn(20_000, 21_800)
+    host.tell("end", 21_810)
+    await host.record()
+    assert sorted(standing(keito)) == [(0.5, "2026-03-06"), (1, "2026-03-06")]
+
+
 async def test_without_a_project_it_waits_and_says_what_to_do(host: Host, keito: Keito) -> None:
     assert host.rules is not None
     usual, host.rules = host.rules, replace(host.rules, project_id=None)
