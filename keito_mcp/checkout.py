@@ -14,19 +14,28 @@ _DEEPEST = 64
 
 
 def find(folder: str) -> str | None:
-    """The folder that holds the `.keito/config.yml` of a project folder; None where there is none."""
-    folder = os.path.realpath(folder)
+    """The folder that holds the `.keito/config.yml` of a project folder; None where there is none.
+
+    Outside of a git repository only the folder itself counts: its parents may be anybody's.
+    """
+    start = folder = os.path.realpath(folder)
+    nearest = None
     for _ in range(_DEEPEST):
-        if os.path.isfile(os.path.join(folder, CONFIG)):
-            return folder
+        if nearest is None and _has_one(folder):
+            nearest = folder
         git = os.path.join(folder, _GIT)
-        if os.path.exists(git):
-            main = _main_worktree(git)
-            return main if main is not None and os.path.isfile(os.path.join(main, CONFIG)) else None
+        if os.path.lexists(git):
+            main = None if nearest else _main_worktree(git)
+            return nearest or (main if main and _has_one(main) else None)
         folder, below = os.path.dirname(folder), folder
         if folder == below:
-            return None
-    return None
+            break
+    return start if nearest == start else None
+
+
+def _has_one(folder: str) -> bool:
+    """Whether the file is there at all: one that can't be read must not let another project's take its place."""
+    return os.path.lexists(os.path.join(folder, CONFIG))
 
 
 def _main_worktree(git: str) -> str | None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from keito_mcp import checkout
 
@@ -12,7 +12,15 @@ NAME = ".keito/config.yml"
 _LONGEST = 65_536
 _FIELDS_OF_METADATA = 50
 
-Text = Annotated[str, Field(min_length=1, max_length=1000)]
+
+def _no_number(value: object) -> object:
+    # YAML reads 0123 as 83.
+    if isinstance(value, int | float):
+        raise ValueError("a number is no id; put it in quotes")  # noqa: TRY004 -- pydantic's way to refuse a value
+    return value
+
+
+Text = Annotated[str, BeforeValidator(_no_number), Field(min_length=1, max_length=1000)]
 Scalar = str | int | float | bool
 
 
@@ -21,7 +29,7 @@ class ConfigurationError(Exception):
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True, coerce_numbers_to_str=True)
+    model_config = ConfigDict(extra="ignore", frozen=True)
 
 
 class AgentTracking(_Section):
@@ -112,7 +120,8 @@ def _sentence(error: ValidationError) -> str:
     problems = []
     for detail in error.errors(include_url=False, include_input=False):
         name = ".".join(str(part) for part in detail["loc"] if isinstance(part, str)) or "it"
-        reason = f"{name}: {detail['msg'][:1].lower()}{detail['msg'][1:]}"
+        said = str(detail.get("ctx", {}).get("error", detail["msg"]))
+        reason = f"{name}: {said[:1].lower()}{said[1:]}"
         if reason not in problems:
             problems.append(reason)
     return "; ".join(problems[:3])

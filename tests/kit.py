@@ -28,7 +28,7 @@ PROJECT = "prj_abc"
 KEY = "keito_sk_made_up"
 PERSONS_KEY = "keito_sk_another"
 
-QUICK = Timeouts(attempt=0.5, read=1.0, write=1.5, retry_after=0.3, backoff=0.01)
+QUICK = Timeouts(attempt=0.8, read=1.6, write=2.4, retry_after=0.3, backoff=0.01)
 """Time limits for tests of answers that never come."""
 
 UNHURRIED = 10_000

@@ -302,6 +302,9 @@ def test_the_configuration_is_found_upwards_to_the_git_root_and_no_further(tmp_p
     (inner / "a" / "b").mkdir(parents=True)
     (outer / ".keito").mkdir()
     (outer / ".keito" / "config.yml").touch()
+    assert checkout.find(str(inner / "a" / "b")) is None, "outside of git, its parents may be anybody's"
+    assert checkout.find(str(outer)) == str(outer)
+    git("init", "-q", cwd=outer)
     assert checkout.find(str(inner / "a" / "b")) == str(outer)
     git("init", "-q", cwd=inner)
     assert checkout.find(str(inner / "a" / "b")) is None
@@ -323,6 +326,15 @@ def test_a_linked_worktree_has_its_main_worktrees_configuration_unless_it_has_it
     (linked / ".keito").mkdir()
     (linked / ".keito" / "config.yml").touch()
     assert checkout.find(str(linked)) == str(linked)
+
+
+def test_a_file_that_cant_be_read_lets_no_other_projects_take_its_place(tmp_path: Path) -> None:
+    git("init", "-q", cwd=tmp_path)
+    for folder in (tmp_path, tmp_path / "inner"):
+        (folder / ".keito").mkdir(parents=True)
+    (tmp_path / ".keito" / "config.yml").touch()
+    (tmp_path / "inner" / ".keito" / "config.yml").symlink_to(tmp_path / "missing")
+    assert checkout.find(str(tmp_path / "inner")) == str(tmp_path / "inner")
 
 
 @pytest.mark.parametrize("git_file", ["", "gitdir:", "gitdir: /nowhere", "something else", "\x00"], ids=repr)

@@ -67,6 +67,7 @@ def test_what_a_file_leaves_open_is_as_usual(root: Path, text: str) -> None:
         ("version: 2", "version"),
         ("project_id: ''", "project_id"),
         ("project_id: [1]", "project_id"),
+        ("project_id: 0123", "project_id: a number is no id; put it in quotes"),
         ("agent_tracking: {min_duration_seconds: soon}", "agent_tracking.min_duration_seconds"),
         ("agent_tracking: {max_duration_seconds: 0}", "agent_tracking.max_duration_seconds"),
         ("agent_tracking: {on_failure: maybe}", "agent_tracking.on_failure"),
@@ -123,7 +124,7 @@ def test_the_environment_wins_over_the_file_and_the_file_over_nothing(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write(root, SKILLS_OWN)
-    settings = Settings.load(root / "deeper")
+    settings = Settings.load(root)
     assert (settings.account_id, settings.project_id, settings.task_id) == (
         "co_example",
         "prj_example",

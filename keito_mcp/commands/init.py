@@ -1,6 +1,7 @@
 """`keito-mcp init`: write this repository's `.keito/config.yml`, and say what will be logged."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -72,8 +73,11 @@ def init(asked: Asked, *, as_json: bool) -> bool:
     if configuration.project_id is None:
         say_aside("Without a project nothing can be logged: give --project-id.")
         return False
-    if earlier and earlier != written and not (asked.yes or _agrees(f"{NAME} is there already. Change it?")):
+    question = f"{NAME} is there already. Change it? Comments in it are lost."
+    if earlier and earlier != written and not (asked.yes or _agrees(question)):
         return False
+    if os.environ.get("KEITO_PROJECT_ID", "").strip() not in {"", configuration.project_id}:
+        say_aside("KEITO_PROJECT_ID is set here, and goes before the file's project.")
     _write(file, written)
     _ignore(root)
     say(json.dumps(written, indent=1, ensure_ascii=False) if as_json else _described(root, configuration))

@@ -148,6 +148,7 @@ async def test_the_root_of_the_repository_is_found_when_it_is_taken_in(
     (shop / ".keito").mkdir(parents=True)
     (shop / ".keito" / "config.yml").touch()
     (shop / "src").mkdir()
+    (shop / ".git").mkdir()
     leave(state, "1.1.json", folder=str(shop / "src"))
     await intake.run()
     [told] = await journal.recordings.told()
