@@ -61,7 +61,7 @@ class Timesheet:
         """Start a timer; `work` is as in `Work`, its project and task optional."""
         async with attended(self._ledger, worker.owner, left=worker.identity.left) as news:
             answer = await starting.start(self._ledger, worker, self._work(**work), replace_running=replace_running)
-        return self._answered(answer.saying(*news))
+        return self._answered(answer, news)
 
     async def stop(
         self, worker: Worker, *, entry_id: str | None = None, notes: str | None = None, hours: Decimal | None = None
@@ -69,7 +69,7 @@ class Timesheet:
         """Stop a timer, or correct an entry of this session that is finished."""
         async with attended(self._ledger, worker.owner, left=worker.identity.left) as news:
             answer = await stopping.stop(self._ledger, worker, entry_id, notes, hours)
-        return self._answered(answer.saying(*news))
+        return self._answered(answer, news)
 
     async def log(
         self,
@@ -83,7 +83,7 @@ class Timesheet:
         async with attended(self._ledger, worker.owner, left=worker.identity.left) as news:
             work_ = self._work(**work)
             answer = await finished.log(self._ledger, worker, work_, hours=hours, spent_date=spent_date)
-        return self._answered(answer.saying(*news))
+        return self._answered(answer, news)
 
     async def list(
         self,
@@ -107,7 +107,7 @@ class Timesheet:
             else:
                 session = _session(session_id, owner)
                 answer = await listing.list_session(self._ledger, page, session, progress)
-        self._wake_up(reached=True)
+        self._wake_up(reached=not news)
         return answer.saying(*news)
 
     async def discard(
@@ -125,7 +125,7 @@ class Timesheet:
             if session != worker.owner.session_id:
                 await self._live(worker.owner)
             answer = await self._discard(worker.owner, session, reason, progress)
-        self._wake_up(reached=not answer.queued)
+        self._wake_up(reached=not (answer.queued or news))
         return answer.saying(*news)
 
     async def discard_as_person(
@@ -159,9 +159,10 @@ class Timesheet:
         if await self._ledger.journal.open_timer(owner) is not None:
             await self._ledger.journal.sign(self._ledger.sign(owner))
 
-    def _answered(self, answer: EntryAnswer) -> EntryAnswer:
-        self._wake_up(reached=answer.status is not Status.QUEUED)
-        return answer
+    def _answered(self, answer: EntryAnswer, news: Sequence[str]) -> EntryAnswer:
+        # What there is news of may have left something to deliver: a timer that was stopped without its agent.
+        self._wake_up(reached=answer.status is not Status.QUEUED and not news)
+        return answer.saying(*news)
 
     def _wake_up(self, *, reached: bool) -> None:
         if self._wake is not None:

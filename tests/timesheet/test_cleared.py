@@ -103,6 +103,22 @@ async def test_sub_agents_that_work_on_live_on_once_the_main_agents_timer_is_clo
     assert await silence(desk, clock) == [0 * MINUTE]
 
 
+async def test_what_is_stopped_so_is_brought_to_keito_at_once(
+    make_desk: MakeDesk, files: ClaudeFiles, keito: Keito, clock: FakeClock
+) -> None:
+    desk = make_desk(session_id=None)
+    desk.runtime.__dict__["machine"] = files.machine(CLAUDE)
+    async with desk.client() as agent, anyio.create_task_group() as tasks:
+        tasks.start_soon(desk.runtime.work_in_background)
+        claude = Claude(agent, files)
+        left = await claude.call("start_timer", notes="Before")
+        clock.pass_time(MINUTE)
+        files.register(CLAUDE.pid, NEXT_SESSION)
+        await claude.call("list_entries", session=NEXT_SESSION)
+        await until(lambda: keito.entry(left["id"])["is_running"] is False)
+        tasks.cancel_scope.cancel()
+
+
 async def test_a_session_that_its_host_is_in_lives_on(claude: Claude, desk: Desk, clock: FakeClock) -> None:
     await claude.call("start_timer", notes="One")
     await heartbeats(desk, clock, 90 * MINUTE)
