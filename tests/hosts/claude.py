@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from signal import Signals
@@ -11,6 +13,7 @@ from typing import Any
 import anyio
 from anyio.streams.buffered import BufferedByteReceiveStream
 
+from tests.hosts.terminal import Terminal, terminal
 from tests.kit import KEY, PROJECT, Keito
 
 PATIENCE = 60.0
@@ -87,6 +90,13 @@ class ClaudeCode:
                 await process.stdin.aclose()
                 assert await process.wait() == 0
         return results
+
+    @contextmanager
+    def in_a_terminal(self) -> Iterator[Terminal]:
+        """An interactive one, for a person at a terminal; it blocks."""
+        command = [word for word in self._command(None) if word != "-p"]
+        with terminal(command, self.project, self._environment()) as opened:
+            yield opened
 
     @property
     def project(self) -> Path:

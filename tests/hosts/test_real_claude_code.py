@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import anyio
+import anyio.to_thread
 import pytest
 
 from tests.hosts.anthropic import call, say, script, scripted_model
@@ -57,6 +59,23 @@ async def test_a_session_that_goes_on_is_the_same_one(claude: ClaudeCode, keito:
     again = await claude.run(more, how, *([first["session_id"]] if how == "--resume" else []))
     assert again["session_id"] == first["session_id"]
     assert [entry["metadata"]["session_id"] for entry in keito.entries()] == [first["session_id"]] * 2
+
+
+async def test_after_clear_the_session_is_the_new_one_and_the_old_ones_timer_ends(
+    claude: ClaudeCode, keito: Keito
+) -> None:
+    def at_the_keyboard() -> None:
+        with claude.in_a_terminal() as terminal:
+            terminal.enter(script(call("start_timer", notes="Before"), say("one")))
+            terminal.enter("/clear")
+            terminal.enter(script(call("log_time", hours=0.5, notes="After"), say("two")))
+
+    await anyio.to_thread.run_sync(at_the_keyboard)
+    before, after = sorted(keito.entries(), key=lambda entry: entry["notes"], reverse=True)
+    sessions = {file.stem for file in claude.home.glob(".claude/projects/*/*.jsonl")}
+    assert {before["metadata"]["session_id"], after["metadata"]["session_id"]} == sessions
+    assert len(sessions) == 2
+    assert before["is_running"] is False
 
 
 async def test_without_session_persistence_the_session_is_known_all_the_same(claude: ClaudeCode, keito: Keito) -> None:
