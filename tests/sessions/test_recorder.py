@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from keito_mcp import spool
+from keito_mcp.runtime import embedded_runtime
 from keito_mcp.sessions.rules import Rules
 from tests.identity.calls import SESSION as THEIR_SESSION
 from tests.identity.calls import SUBAGENT, ClaudeFiles
@@ -449,6 +450,16 @@ async def test_what_is_queued_while_keito_is_away_arrives_once(host: Host, keito
     async with keito.away():
         await host.desk.runtime.recorder(rules_of).run()
         await host.desk.deliver()
+    await host.record()
+    assert standing(keito) == [(1, "2026-03-06")]
+
+
+async def test_the_embedded_keito_never_takes_a_session_from_its_account(host: Host, keito: Keito) -> None:
+    host.turn(0, 3600)
+    host.tell("end", 3610)
+    sandbox = embedded_runtime()
+    await sandbox.recorder().run()
+    await sandbox.aclose()
     await host.record()
     assert standing(keito) == [(1, "2026-03-06")]
 
