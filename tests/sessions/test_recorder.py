@@ -477,6 +477,25 @@ async def test_the_pauses_of_the_repository_are_not_counted(host: Host, keito: K
     assert standing(keito) == [(1, "2026-03-06")]
 
 
+async def test_a_text_that_its_host_cut_within_a_character_is_recorded(host: Host, keito: Keito) -> None:
+    host.turn(0, 3600, message="All tests pass \ud83d")
+    host.tell("end", 3610)
+    await host.record()
+    [entry] = keito.entries()
+    assert entry["notes"] == "Agent session in shop (1 turn): All tests pass ?"
+
+
+async def test_a_session_that_cant_be_understood_holds_up_no_other(host: Host, keito: Keito) -> None:
+    host.tell("stop", 0, session_id="another", took=1e300)
+    host.tell("permission", 1, session_id="another", monotonic=1e300)
+    host.tell("tool", 2, session_id="another", took=1e300)
+    host.tell("end", 3, session_id="another")
+    host.turn(60, 3660)
+    host.tell("end", 3670)
+    await host.record()
+    assert standing(keito) == [(1, "2026-03-06")]
+
+
 async def test_what_the_agent_said_last_is_forgotten_once_it_is_recorded(host: Host, keito: Keito) -> None:
     host.turn(0, 3600, message="Rotated api_key=sk-live-0123456789abcdefABCDEF and deployed.")
     host.tell("end", 3610)
