@@ -362,6 +362,43 @@ async def test_a_recorded_entry_that_is_discarded_stays_away_until_it_is_restore
     assert standing(keito) == [(1, "2026-03-06")]
 
 
+async def test_what_is_restored_isnt_billed_beside_what_was_recorded_after_the_discard(
+    host: Host, agent: Agent, keito: Keito
+) -> None:
+    host.turn(0, 3600)
+    host.tell("end", 3610)
+    await host.record()
+    await agent.call("discard_session")
+    host.tell("resume", 7200)
+    host.turn(7300, 9100)
+    host.tell("end", 9200)
+    await host.record()
+    assert standing(keito) == [(0.5, "2026-03-06")]
+    await host.desk.runtime.timesheet.restore(host.desk.runtime.settings.account, SESSION)
+    for _ in range(2):
+        await host.record()
+    assert sorted(standing(keito)) == [(0.5, "2026-03-06"), (1, "2026-03-06")]
+
+
+async def test_what_is_restored_isnt_billed_beside_the_entry_that_took_its_place(host: Host, keito: Keito) -> None:
+    host.turn(0, 3600)
+    host.tell("end", 3610)
+    await host.record()
+    host.tell("resume", 7200)
+    host.turn(7300, 9100, how="fail")
+    host.tell("end", 9110)
+    await host.record()
+    host.tell("resume", 9200)
+    host.turn(9300, 11_100)
+    host.tell("end", 11_110)
+    await host.record()
+    assert standing(keito) == [(2, "2026-03-06")]
+    for _ in range(2):
+        await host.desk.runtime.timesheet.restore(host.desk.runtime.settings.account, SESSION)
+        await host.record()
+        assert sum(hours for hours, _ in standing(keito)) == 2
+
+
 # --- without a goodbye ---
 
 
