@@ -197,7 +197,8 @@ class Runtime:
         from keito_mcp.config import SettingsError
         from keito_mcp.sessions.rules import Rules
 
-        if not root and not self.settings.autolog:
+        if self.is_embedded or (not root and not self.settings.autolog):
+            # No configuration leads to the embedded Keito, and what is recorded there is recorded nowhere else.
             return None
         try:
             return Rules.of(await anyio.to_thread.run_sync(self._settings_for, Path(root) if root else None))

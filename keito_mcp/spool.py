@@ -68,10 +68,14 @@ def write(file: str | os.PathLike[str], row: Mapping[str, object]) -> None:
 
 
 def read(file: str | os.PathLike[str]) -> dict[str, object] | None:
-    """What a hook left; None where there is nothing, or nothing that can be read."""
+    """What a hook left; None where there is nothing, or nothing that can be read.
+
+    Half a character, as hosts leave where they cut a text, can neither be kept nor sent: a `?` stands for it.
+    """
     try:
         with open(file, "rb") as opened:
-            row = json.loads(opened.read(_LONGEST))
+            said = json.loads(opened.read(_LONGEST))
+        row = json.loads(json.dumps(said, ensure_ascii=False).encode(errors="replace"))
     except (OSError, ValueError, RecursionError):
         return None
     return row if isinstance(row, dict) else None

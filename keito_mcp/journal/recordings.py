@@ -253,6 +253,14 @@ def _counted_otherwise(connection: sqlite3.Connection, account: str, session_id:
     )
 
 
+def look_again(connection: sqlite3.Connection, account: str, session_id: str) -> None:
+    """Have a session recorded anew, although its host told nothing new of it."""
+    connection.execute(
+        "UPDATE recorded SET events = 0 WHERE account = ? AND session_id = ?",
+        (account, session_id),
+    )
+
+
 def _lift(connection: sqlite3.Connection, account: str, session_id: str) -> bool:
     of_it: dict[str, Any] = {"account": account, "session_id": session_id}
     discarded = connection.execute(

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from keito_mcp.clock import Instant
-from keito_mcp.journal import columns, entries, queue
+from keito_mcp.journal import columns, entries, queue, recordings
 from keito_mcp.journal.columns import column, insert, of_entry, of_write
 from keito_mcp.journal.rows import Entry, Write, asked_for
 from keito_mcp.journal.states import EntryState, WriteKind, WriteState, way
@@ -100,4 +100,6 @@ def restore(connection: sqlite3.Connection, deleted: Write, entry: Entry, create
         changes = {"state": entry.state, "entry_id": None, "hours": entry.hours, "hours_answered": False}
         entries.change(connection, entry.entry_key, create.sent.wall, changes)
     insert(connection, "writes", of_write(replace(create, state=WriteState.QUEUED, sends=0)))
+    # What was recorded of its session meanwhile may hold the same time.
+    recordings.look_again(connection, entry.owner.account, entry.owner.session_id)
     return True

@@ -77,13 +77,17 @@ class Intake:
             if spool.is_of_a_call(name):
                 self._left.add(name)
                 self._remove_after(self._folder / name, _A_CALL_LOOKS_FOR_ITS_FILE)
-            else:
+                continue
+            try:
                 (self._folder / name).unlink(missing_ok=True)
+            except OSError:
+                # It is taken in, and is tried to be removed with each look.
+                self._left.add(name)
 
     def _remove_after(self, file: Path, age: timedelta) -> None:
         try:
             written = datetime.fromtimestamp(file.stat().st_mtime, UTC)
+            if self._clock.now().wall - written > age:
+                file.unlink(missing_ok=True)
         except OSError:
             return
-        if self._clock.now().wall - written > age:
-            file.unlink(missing_ok=True)

@@ -1,5 +1,6 @@
 """From sessions that are over to what their repositories want of them in Keito."""
 
+import logging
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +14,7 @@ from keito_mcp import hours as decimal_hours
 from keito_mcp.clock import Instant, elapsed
 from keito_mcp.identity import Fact, Identity
 from keito_mcp.identity.git import Repository
-from keito_mcp.journal import Entry, EntryState, Owner, Recorded, Told
+from keito_mcp.journal import Entry, EntryState, JournalError, Owner, Recorded, Told
 from keito_mcp.sessions import events as host_events
 from keito_mcp.sessions.active import Effect, Mark, active_time
 from keito_mcp.sessions.events import Event, Kind
@@ -29,6 +30,8 @@ from keito_mcp.waits import SILENCE
 
 RulesOf = Callable[[str], Awaitable[Rules | None]]
 """The rules of the repository at a folder; None where its configuration can't be used."""
+
+_log = logging.getLogger(__name__)
 
 FAILED, INTERRUPTED, LOGGED, NOTHING, LEFT = "failed", "interrupted", "logged", "nothing", "left"
 _UNKNOWN_TO_ALL = -1
@@ -82,7 +85,15 @@ class Recorder:
         await self._intake.run()
         for told in await self._ledger.journal.recordings.told():
             if told.recorded is None or told.recorded.events != told.events:
-                await self._see_to(told)
+                await self._try(told)
+
+    async def _try(self, told: Told) -> None:
+        try:
+            await self._see_to(told)
+        except JournalError:
+            raise
+        except Exception:  # noqa: BLE001 -- one session that can't be understood must not hold up what waits for all
+            _log.exception("Session %s can't be recorded", told.session_id)
 
     async def _see_to(self, told: Told) -> None:
         rules = await self._rules_of(told.root)

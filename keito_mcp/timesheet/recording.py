@@ -29,6 +29,7 @@ async def record(ledger: Ledger, worker: Worker, wanted: Day, least: Decimal) ->
     """Queue what brings a day's entry to its hours; the same again changes nothing.
 
     An entry that a person changed is left as it is: only the hours beyond those that it had from here go into another.
+    One that was restored shares the hours with those that were made while it was discarded.
 
     Args:
         ledger: Where it is recorded.
@@ -45,13 +46,20 @@ async def record(ledger: Ledger, worker: Worker, wanted: Day, least: Decimal) ->
     """
     earlier = await _of_day(ledger, worker, wanted.day)
     hours = wanted.hours
+    ours: list[Entry] = []
     for entry in earlier:
         if _is_a_persons(entry):
             arrived = await ledger.journal.recordings.arrived(entry.entry_key)
             # What Keito refused never stood there.
             hours -= arrived or (entry.hours if entry.person else Decimal(0))
         elif entry.is_wanted:
-            return await _follow(ledger, worker, entry, replace(wanted, hours=hours))
+            ours.append(entry)
+    for entry in ours[:-1]:
+        share = min(await _hours(ledger, entry), hours)
+        await _follow(ledger, worker, entry, replace(wanted, hours=share))
+        hours -= max(share, Decimal(0))
+    if ours:
+        return await _follow(ledger, worker, ours[-1], replace(wanted, hours=hours))
     if hours < least:
         return None
     return await _add(ledger, worker, replace(wanted, hours=hours), len(earlier))
@@ -95,15 +103,21 @@ async def _add(ledger: Ledger, worker: Worker, wanted: Day, number: int) -> Entr
     return await ledger.journal.recordings.add(replace(entry, is_recorded=True), create)
 
 
+async def _hours(ledger: Ledger, entry: Entry) -> Decimal:
+    """The hours that an entry has, or gets by what waits for it."""
+    waiting = asked_for(await ledger.journal.unsettled(entry.owner.account, entry.entry_key))
+    if "hours" in waiting:
+        return Decimal(str(waiting["hours"]))
+    # Keito may keep fewer places than were sent.
+    return await ledger.journal.recordings.arrived(entry.entry_key) or entry.hours
+
+
 async def _follow(ledger: Ledger, worker: Worker, entry: Entry, wanted: Day) -> Entry:
     """Bring an entry to its hours and notes, unless that is what it has, or what waits for it makes of it."""
     waiting = asked_for(await ledger.journal.unsettled(entry.owner.account, entry.entry_key))
-    # Keito may keep fewer places than were sent.
-    arrived = await ledger.journal.recordings.arrived(entry.entry_key)
-    hours = Decimal(str(waiting["hours"])) if "hours" in waiting else (arrived or entry.hours)
     notes = waiting.get("notes", entry.notes)
     changes: dict[str, object] = {}
-    if hours != wanted.hours:
+    if await _hours(ledger, entry) != wanted.hours:
         changes["hours"] = float(wanted.hours)
     if wanted.work.notes is not None and not same_notes(notes, wanted.work.notes):
         changes["notes"] = wanted.work.notes

@@ -121,6 +121,24 @@ async def test_what_cant_be_understood_stays_for_a_while_and_hinders_nothing(
     assert not broken.exists()
 
 
+async def test_a_file_that_cant_be_removed_is_taken_in_once_and_removed_once_it_can_be(
+    intake: Intake, journal: Journal, state: Path, commits: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = leave(state, "1.1.json")
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", refuse)
+        await intake.run()
+        await intake.run()
+    assert await names(journal) == ["1.1.json"]
+    assert commits == ["take_in"]
+    await intake.run()
+    assert not file.exists()
+
+
 async def test_what_a_hook_is_still_writing_is_left_alone(intake: Intake, journal: Journal, state: Path) -> None:
     unfinished = leave(state, "1.1.json")
     unfinished.rename(unfinished.with_name(".1.1.json.77"))

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from keito_mcp import spool
+from keito_mcp.runtime import embedded_runtime
 from keito_mcp.sessions.rules import Rules
 from tests.identity.calls import SESSION as THEIR_SESSION
 from tests.identity.calls import SUBAGENT, ClaudeFiles
@@ -373,6 +374,43 @@ async def test_a_recorded_entry_that_is_discarded_stays_away_until_it_is_restore
     assert standing(keito) == [(1, "2026-03-06")]
 
 
+async def test_what_is_restored_isnt_billed_beside_what_was_recorded_after_the_discard(
+    host: Host, agent: Agent, keito: Keito
+) -> None:
+    host.turn(0, 3600)
+    host.tell("end", 3610)
+    await host.record()
+    await agent.call("discard_session")
+    host.tell("resume", 7200)
+    host.turn(7300, 9100)
+    host.tell("end", 9200)
+    await host.record()
+    assert standing(keito) == [(0.5, "2026-03-06")]
+    await host.desk.runtime.timesheet.restore(host.desk.runtime.settings.account, SESSION)
+    for _ in range(2):
+        await host.record()
+    assert sorted(standing(keito)) == [(0.5, "2026-03-06"), (1, "2026-03-06")]
+
+
+async def test_what_is_restored_isnt_billed_beside_the_entry_that_took_its_place(host: Host, keito: Keito) -> None:
+    host.turn(0, 3600)
+    host.tell("end", 3610)
+    await host.record()
+    host.tell("resume", 7200)
+    host.turn(7300, 9100, how="fail")
+    host.tell("end", 9110)
+    await host.record()
+    host.tell("resume", 9200)
+    host.turn(9300, 11_100)
+    host.tell("end", 11_110)
+    await host.record()
+    assert standing(keito) == [(2, "2026-03-06")]
+    for _ in range(2):
+        await host.desk.runtime.timesheet.restore(host.desk.runtime.settings.account, SESSION)
+        await host.record()
+        assert sum(hours for hours, _ in standing(keito)) == 2
+
+
 # --- without a goodbye ---
 
 
@@ -481,6 +519,16 @@ async def test_what_is_queued_while_keito_is_away_arrives_once(host: Host, keito
     assert standing(keito) == [(1, "2026-03-06")]
 
 
+async def test_the_embedded_keito_never_takes_a_session_from_its_account(host: Host, keito: Keito) -> None:
+    host.turn(0, 3600)
+    host.tell("end", 3610)
+    sandbox = embedded_runtime()
+    await sandbox.recorder().run()
+    await sandbox.aclose()
+    await host.record()
+    assert standing(keito) == [(1, "2026-03-06")]
+
+
 async def test_the_pauses_of_the_repository_are_not_counted(host: Host, keito: Keito) -> None:
     recordings = host.desk.runtime.journal.recordings
     host.tell("prompt", 0)
@@ -490,6 +538,25 @@ async def test_the_pauses_of_the_repository_are_not_counted(host: Host, keito: K
     await recordings.pause(str(host.root), host.clock.now(), is_paused=False)
     host.tell("stop", 5400)
     host.tell("end", 5410)
+    await host.record()
+    assert standing(keito) == [(1, "2026-03-06")]
+
+
+async def test_a_text_that_its_host_cut_within_a_character_is_recorded(host: Host, keito: Keito) -> None:
+    host.turn(0, 3600, message="All tests pass \ud83d")
+    host.tell("end", 3610)
+    await host.record()
+    [entry] = keito.entries()
+    assert entry["notes"] == "Agent session in shop (1 turn): All tests pass ?"
+
+
+async def test_a_session_that_cant_be_understood_holds_up_no_other(host: Host, keito: Keito) -> None:
+    host.tell("stop", 0, session_id="another", took=1e300)
+    host.tell("permission", 1, session_id="another", monotonic=1e300)
+    host.tell("tool", 2, session_id="another", took=1e300)
+    host.tell("end", 3, session_id="another")
+    host.turn(60, 3660)
+    host.tell("end", 3670)
     await host.record()
     assert standing(keito) == [(1, "2026-03-06")]
 
