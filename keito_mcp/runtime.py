@@ -221,9 +221,7 @@ class Runtime:
 
         await self._called.wait()
         courier = self.courier(BACKGROUND_RATE)
-        # A trial on the embedded Keito must not take sessions that are to be billed.
-        records = self.serves_one_user and not self.is_embedded
-        prepare = self.recorder().run if records else None
+        prepare = self.recorder().run if self.serves_one_user else None
         self._background = Background(self.journal, self.clock, courier, self._beat, self._left, prepare)
         await self._background.run()
 

@@ -87,8 +87,7 @@ async def deliver(runtime: Runtime) -> Report:
         SettingsError: A setting can't be used.
         JournalError: The journal can't be used.
     """
-    if not runtime.is_embedded:
-        await runtime.recorder().run()
+    await runtime.recorder().run()
     courier = runtime.courier(SYNC_RATE)
     report, progress = Report(), Progress()
     left = len(await _waiting(runtime))
