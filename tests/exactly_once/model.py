@@ -457,6 +457,12 @@ class Model(RuleBasedStateMachine):
         problems += [f"logged: {text}" for text in self.warnings.texts]
         assert not problems, "\n".join(problems)
 
+    def keito_kept(self, entry: dict[str, Any]) -> bool:
+        """Whether Keito refused to delete an entry: that may come long after the agent was told that it waits."""
+        conflict = ("DELETE", entry["id"], HTTPStatus.CONFLICT)
+        requests = self.world.keito.requests
+        return any((made.method, made.path.rpartition("/")[2], made.status) == conflict for made in requests)
+
     def compare(self, item: Item, found: list[dict[str, Any]]) -> list[str]:
         if len(found) > 1:
             TALLY.doubled += 1
@@ -468,7 +474,7 @@ class Model(RuleBasedStateMachine):
                 TALLY.lost += 1
                 return [f"lost: {item}"]
             return []
-        if item.wanted is False and item.notes_of_a_person is None:
+        if item.wanted is False and item.notes_of_a_person is None and not self.keito_kept(found[0]):
             TALLY.doubled += 1
             return [f"not wanted, but there: {item} is {found[0]}"]
         return self.compare_hours(item, found[0])
