@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from keito_mcp import spool
+from keito_mcp.commands.sync import deliver
 from keito_mcp.runtime import embedded_runtime
 from keito_mcp.sessions.rules import Rules
 from tests.identity.calls import SESSION as THEIR_SESSION
@@ -53,11 +54,11 @@ class Host:
         if moment > self.clock.wall:
             self.clock.pass_time(moment - self.clock.wall)
 
-    async def record(self) -> None:
-        async def rules_of(_: str) -> Rules | None:
-            return self.rules
+    async def rules_of(self, _: str) -> Rules | None:
+        return self.rules
 
-        await self.desk.runtime.recorder(rules_of).run()
+    async def record(self) -> None:
+        await self.desk.runtime.recorder(self.rules_of).run()
         await self.desk.deliver_all()
 
     async def said(self) -> tuple[str, str]:
@@ -179,11 +180,9 @@ async def test_an_entry_that_a_person_changed_stays_and_only_later_time_goes_int
     host.tell("resume", 7200)
     host.turn(7300, 9100)
     host.tell("end", 9200)
-    await host.record()
     # The first pass finds out; what is beyond is logged by the next.
-    host.tell("resume", 9300)
-    host.tell("end", 9310)
-    await host.record()
+    for _ in range(3):
+        await host.record()
     one, other = keito.entries()
     assert {name: one[name] for name in edit} == edit
     assert (one["hours"], other["hours"]) == (edit.get("hours", 1), 0.5)
@@ -196,10 +195,49 @@ async def test_an_entry_that_a_person_deleted_is_not_made_again(host: Host, keit
     await keito.person("DELETE", keito.entries()[0]["id"])
     host.tell("resume", 7200)
     host.turn(7300, 9100)
-    for seconds in (9200, 9300):
-        host.tell("end", seconds)
+    host.tell("end", 9200)
+    for _ in range(3):
         await host.record()
     assert standing(keito) == [(0.5, "2026-03-06")]
+
+
+async def test_time_beyond_an_approved_entry_goes_into_another(host: Host, keito: Keito) -> None:
+    host.turn(0, 3600)
+    host.tell("end", 3610)
+    await host.record()
+    keito.store.approve(keito.entries()[0]["id"])
+    host.tell("resume", 7200)
+    host.turn(7300, 9100)
+    host.tell("end", 9200)
+    for _ in range(3):
+        await host.record()
+    assert standing(keito) == [(1, "2026-03-06"), (0.5, "2026-03-06")]
+
+
+async def test_one_sync_finds_out_what_a_person_changed_and_logs_what_is_beyond(
+    host: Host, keito: Keito, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.turn(0, 3600)
+    host.tell("end", 3610)
+    await host.record()
+    await keito.person("PATCH", keito.entries()[0]["id"], notes="Other")
+    host.tell("resume", 7200)
+    host.turn(7300, 9100)
+    host.tell("end", 9200)
+    monkeypatch.setattr(host.desk.runtime, "_rules_of", host.rules_of)
+    report = await deliver(host.desk.runtime)
+    assert len(report.refused) == 1
+    assert standing(keito) == [(1, "2026-03-06"), (0.5, "2026-03-06")]
+
+
+async def test_an_entry_that_keito_refuses_to_make_is_not_tried_again_and_again(host: Host, keito: Keito) -> None:
+    assert host.rules is not None
+    host.rules = replace(host.rules, project_id="prj_forbidden")
+    host.turn(0, 3600)
+    host.tell("end", 3610)
+    for _ in range(3):
+        await host.record()
+    assert keito.methods.count("POST") == 1
 
 
 # --- what the agent logs itself ---
