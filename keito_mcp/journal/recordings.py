@@ -120,6 +120,12 @@ class Recordings:
         """
         return await self._read(lambda c: _counted_otherwise(c, account, session_id))
 
+    async def made_in(self, account: str, session_id: str) -> list[Entry]:
+        """All entries of a session of a host, whatever the operator calls it, oldest first."""
+        where = "account = :account AND (session_id = :session_id OR host_session = :session_id) ORDER BY rowid"
+        parameters = {"account": account, "session_id": session_id}
+        return await self._read(lambda c: entries.select(c, where, parameters))
+
     async def of_session(self, account: str, session_id: str) -> list[Entry]:
         """The entries of a session that nobody asked for, oldest first."""
         where = "account = :account AND session_id = :session_id AND is_recorded ORDER BY rowid"

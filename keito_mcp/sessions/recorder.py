@@ -123,7 +123,7 @@ class Recorder:
 
     async def _own(self, session_id: str) -> list[Entry]:
         """What the session's agents did with this server's tools."""
-        return await self._ledger.journal.of_session(self._account, session_id)
+        return await self._ledger.journal.recordings.made_in(self._account, session_id)
 
     def _is_over(self, session: _Session) -> bool:
         """Whether its host said so, is gone, or has been silent for long."""

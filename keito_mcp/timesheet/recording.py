@@ -65,7 +65,7 @@ async def record(ledger: Ledger, worker: Worker, wanted: Day, least: Decimal) ->
     return await _add(ledger, worker, replace(wanted, hours=hours), len(earlier))
 
 
-async def withdraw(ledger: Ledger, account: str, session_id: str, reason: str) -> list[Entry]:
+async def withdraw(ledger: Ledger, account: str, session_id: str, reason: str | None) -> list[Entry]:
     """Discard what was recorded of a session, apart from what a person changed; returns what was discarded."""
     found = await ledger.journal.recordings.of_session(account, session_id)
     unwanted = [entry for entry in found if entry.is_wanted and not _is_a_persons(entry)]

@@ -295,6 +295,48 @@ async def test_a_sub_agents_timer_ends_with_the_sub_agent_while_its_session_goes
     assert keito.entry(main["id"])["is_running"] is True
 
 
+@pytest.fixture
+def named(make_desk: MakeDesk, clock: FakeClock, tmp_path: Path) -> tuple[Host, ClaudeFiles]:
+    """A Claude Code whose operator names each of its sessions alike (`KEITO_SESSION_ID`)."""
+    desk = make_desk(session_id="named")
+    files = ClaudeFiles(tmp_path / "home")
+    desk.runtime.__dict__["machine"] = files.machine()
+    return Host(desk, clock, tmp_path), files
+
+
+async def test_a_discard_holds_for_a_session_that_the_operator_names(
+    named: tuple[Host, ClaudeFiles], keito: Keito
+) -> None:
+    host, files = named
+    host.tell("prompt", 0, session_id=THEIR_SESSION)
+    host.tell("stop", 1800, session_id=THEIR_SESSION)
+    host.tell("end", 1810, session_id=THEIR_SESSION)
+    await host.record()
+    assert standing(keito) == [(0.5, "2026-03-06")]
+    host.tell("prompt", 2000, session_id=THEIR_SESSION)
+    host.at(3800)
+    async with host.desk.client() as agent:
+        answer = await Claude(agent, files).call("discard_session")
+        assert answer["queued"] == [keito.entries()[0]["id"]]
+    host.tell("stop", 4700, session_id=THEIR_SESSION)
+    host.tell("end", 4710, session_id=THEIR_SESSION)
+    await host.record()
+    assert standing(keito) == [(0.25, "2026-03-06")]
+
+
+async def test_the_running_timer_of_a_failed_session_that_the_operator_names_is_discarded(
+    named: tuple[Host, ClaudeFiles], keito: Keito
+) -> None:
+    host, files = named
+    host.tell("prompt", 0, session_id=THEIR_SESSION)
+    async with host.desk.client() as agent:
+        await Claude(agent, files).call("start_timer", notes="Fix")
+    host.tell("fail", 1800, session_id=THEIR_SESSION)
+    host.tell("end", 1810, session_id=THEIR_SESSION)
+    await host.record()
+    assert keito.entries() == []
+
+
 # --- failed, interrupted, discarded ---
 
 
