@@ -226,6 +226,9 @@ class Recorder:
     async def _throw_away(self, session: _Session, reason: str) -> None:
         await recording.withdraw(self._ledger, self._account, session.session_id, reason)
         running = self._running(await self._own(session.session_id))
+        for entry in running:
+            # Should a person restore it, it comes back with the hours until then.
+            await abandoned.end(self._ledger, entry, session.end)
         if running:
             await self._ledger.journal.throw_away(running, reason, self._ledger.clock.now())
 

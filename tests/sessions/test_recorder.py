@@ -352,6 +352,20 @@ async def test_a_failed_session_logs_nothing_and_its_timer_is_discarded(host: Ho
     assert "on_failure" in said
 
 
+async def test_a_failed_sessions_timer_is_restored_with_the_hours_until_the_session_ended(
+    host: Host, agent: Agent, keito: Keito
+) -> None:
+    host.tell("prompt", 0)
+    await agent.call("start_timer", notes="Fix")
+    host.tell("fail", 1800)
+    host.tell("end", 9 * 3600)
+    await host.record()
+    assert keito.entries() == []
+    await host.desk.runtime.timesheet.restore(host.desk.runtime.settings.account, SESSION)
+    await host.record()
+    assert standing(keito) == [(0.5, "2026-03-06")]
+
+
 async def test_failed_turns_that_a_completed_one_followed_count(host: Host, keito: Keito) -> None:
     host.turn(0, 1800, how="fail")
     host.turn(2000, 3800)
