@@ -28,6 +28,9 @@ _NAMED = re.compile(
 )
 
 
+_HEADING = re.compile(r"Agent session in .*? \(\d+ turns?\): ", re.DOTALL)
+
+
 def notes(repository: str, turns: int, message: str | None, *, redact: bool) -> str:
     """The notes of a session: where it was, how many turns it had, and how its agent summed it up.
 
@@ -40,6 +43,12 @@ def notes(repository: str, turns: int, message: str | None, *, redact: bool) -> 
     heading = f"Agent session in {repository} ({turns} turn{'' if turns == 1 else 's'})"
     summary = "" if redact or not message else without_secrets(message.strip().partition("\n\n")[0]).strip()
     return f"{heading}: {summary}"[:_LONGEST].rstrip() if summary else heading
+
+
+def summary(of: str | None) -> str | None:
+    """What notes that were made here say of their session's last message; None where they say nothing of it."""
+    heading = _HEADING.match(of or "")
+    return heading.string[heading.end() :] if heading else None
 
 
 def without_secrets(text: str) -> str:

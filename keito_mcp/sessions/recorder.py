@@ -19,7 +19,7 @@ from keito_mcp.sessions import events as host_events
 from keito_mcp.sessions.active import Effect, Mark, active_time
 from keito_mcp.sessions.events import Event, Kind
 from keito_mcp.sessions.intake import Intake
-from keito_mcp.sessions.notes import notes
+from keito_mcp.sessions.notes import notes, summary
 from keito_mcp.sessions.rules import Rules
 from keito_mcp.sessions.timeline import in_order
 from keito_mcp.sessions.transcript import LastWords, last_words
@@ -159,10 +159,11 @@ class Recorder:
         for day in {entry.spent_date for entry in recorded if entry.is_wanted}:
             days.setdefault(day, timedelta())
         shortest = decimal_hours.of_duration(rules.shortest)
+        message = session.said("message") or _said_before(recorded)
         logged = []
         for day, took in sorted(days.items()):
             counted = min(took, rules.longest)
-            work = self._work(session, rules, worker, took)
+            work = self._work(session, rules, worker, took, message)
             hours = decimal_hours.of_duration(counted) if counted else decimal_hours.MOST * 0
             try:
                 entry = await recording.record(self._ledger, worker, Day(day=day, hours=hours, work=work), shortest)
@@ -175,7 +176,7 @@ class Recorder:
             return NOTHING, f"Nothing of its {turned} was left to log."
         return LOGGED, f"{turned}: {', '.join(logged)}."
 
-    def _work(self, session: _Session, rules: Rules, worker: Worker, took: timedelta) -> Work:
+    def _work(self, session: _Session, rules: Rules, worker: Worker, took: timedelta, message: str | None) -> Work:
         begun = next((event.at for event in session.events if event.kind is Kind.PROMPT), session.events[0].at)
         facts: dict[str, Any] = {"started_at": utc_text(begun.wall), "turns": len(session.turns)}
         if rules.is_draft:
@@ -187,8 +188,7 @@ class Recorder:
         if took > rules.longest:
             facts["capped"] = f"{decimal_hours.text(decimal_hours.of_duration(took))} h were counted"
         where = worker.repository.get("repository") or Path(session.told.root or session.said("folder") or "").name
-        message = next((event.row["message"] for event in reversed(session.events) if event.row.get("message")), None)
-        said = notes(where, len(session.turns), str(message) if message else None, redact=rules.redact_notes)
+        said = notes(where, len(session.turns), message, redact=rules.redact_notes)
         return Work(
             project_id=rules.project_id or "", task_id=rules.task_id, notes=said, metadata={**rules.metadata, **facts}
         )
@@ -270,6 +270,12 @@ def _signs(events: Sequence[Event], words: LastWords, entries: Sequence[Entry]) 
         for number, at in enumerate(moments)
         if first <= at.wall and (at.wall <= last or events[-1].kind is not Kind.ENDED)
     ]
+
+
+def _said_before(recorded: Sequence[Entry]) -> str | None:
+    """How the agent summed a session up before it went on: its message itself is forgotten once it is recorded."""
+    ours = (entry for entry in reversed(recorded) if entry.is_wanted and entry.person is None)
+    return next((said for entry in ours if (said := summary(entry.notes))), None)
 
 
 def _of_entry(entry: Entry) -> list[Mark]:

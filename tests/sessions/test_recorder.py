@@ -133,6 +133,25 @@ async def test_a_resumed_session_raises_its_entry(host: Host, keito: Keito) -> N
     assert entry["metadata"]["turns"] == 2
 
 
+@pytest.mark.parametrize("redact", [False, True])
+async def test_a_session_that_goes_on_without_a_word_keeps_its_summary_unless_notes_are_redacted(
+    host: Host,
+    keito: Keito,
+    redact: bool,  # noqa: FBT001 -- a table
+) -> None:
+    host.turn(0, 3600, message="All tests pass.")
+    host.tell("end", 3610)
+    await host.record()
+    assert host.rules is not None
+    host.rules = replace(host.rules, redact_notes=redact)
+    host.tell("resume", 7200)
+    host.tell("prompt", 7300)
+    host.tell("end", 7310)
+    await host.record()
+    said = "" if redact else ": All tests pass."
+    assert keito.entries()[0]["notes"] == f"Agent session in shop (2 turns){said}"
+
+
 async def test_a_session_over_midnight_is_two_entries(host: Host, keito: Keito) -> None:
     host.turn(11.5 * 3600, 13 * 3600)
     host.tell("end", 13 * 3600 + 5)
