@@ -55,7 +55,7 @@ class Recorded:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A session that events tell of, the root of its latest event, and what became of it so far."""
+    """A session that events tell of, the root of its latest event that has one, and what became of it so far."""
 
     session_id: str
     root: str
@@ -180,7 +180,18 @@ def discard(connection: sqlite3.Connection, account: str, session_id: str, at: I
 def _told(connection: sqlite3.Connection) -> list[Told]:
     rows = connection.execute(
         """
-        SELECT events.session_id, events.root, count(*) AS number, max(seen_at), recorded.*
+        SELECT
+            events.session_id,
+            -- A worktree may be gone when the last of its events is taken in.
+            coalesce(
+                (
+                    SELECT root FROM events AS rooted WHERE rooted.session_id = events.session_id AND root != ''
+                    ORDER BY seen_at DESC LIMIT 1
+                ),
+                ''
+            ),
+            count(*) AS number,
+            recorded.*
         FROM events LEFT JOIN recorded ON recorded.session_id = events.session_id
         GROUP BY events.session_id ORDER BY max(seen_at)
         """

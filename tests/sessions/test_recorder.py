@@ -604,6 +604,20 @@ async def test_what_is_queued_while_keito_is_away_arrives_once(host: Host, keito
     assert standing(keito) == [(1, "2026-03-06")]
 
 
+async def test_a_session_whose_folder_is_gone_when_its_end_is_taken_in_is_of_its_repository(
+    host: Host, keito: Keito
+) -> None:
+    host.turn(0, 3600)
+    host.tell("end", 3610, folder="/a/worktree/that/is/gone")
+
+    async def rules_of(root: str) -> Rules | None:
+        return host.rules if root == str(host.root) else None
+
+    await host.desk.runtime.recorder(rules_of).run()
+    await host.desk.deliver_all()
+    assert standing(keito) == [(1, "2026-03-06")]
+
+
 async def test_the_embedded_keito_never_takes_a_session_from_its_account(host: Host, keito: Keito) -> None:
     host.turn(0, 3600)
     host.tell("end", 3610)
