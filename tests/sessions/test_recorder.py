@@ -618,6 +618,23 @@ async def test_a_session_whose_folder_is_gone_when_its_end_is_taken_in_is_of_its
     assert standing(keito) == [(1, "2026-03-06")]
 
 
+async def test_a_session_that_goes_on_after_a_season_keeps_the_entry_that_stands(
+    host: Host, keito: Keito, clock: FakeClock
+) -> None:
+    host.turn(0, 3600)
+    host.tell("end", 3610)
+    # Keito was away, or the machine was off.
+    clock.pass_time(timedelta(days=5))
+    await host.record()
+    clock.pass_time(timedelta(days=86))
+    await host.desk.runtime.journal.prune(clock.wall - timedelta(days=90))
+    later = (clock.wall - NOON).total_seconds()
+    host.tell("resume", later)
+    host.tell("end", later + 10)
+    await host.record()
+    assert standing(keito) == [(1, "2026-03-06")]
+
+
 async def test_the_embedded_keito_never_takes_a_session_from_its_account(host: Host, keito: Keito) -> None:
     host.turn(0, 3600)
     host.tell("end", 3610)
