@@ -116,6 +116,7 @@ class Recordings:
     async def counted_otherwise(self, account: str, session_id: str) -> list[Entry]:
         """What agents logged themselves in a session of their host, timers that run among it.
 
+        What was recorded of the session under another account, as before its key was changed, is logged, too.
         Of a session whose id was made up nobody knows which of the host's it was: any of them may be this one.
         """
         return await self._read(lambda c: _counted_otherwise(c, account, session_id))
@@ -264,8 +265,15 @@ def _arrived(connection: sqlite3.Connection, entry_key: str) -> Decimal | None:
 def _counted_otherwise(connection: sqlite3.Connection, account: str, session_id: str) -> list[Entry]:
     return entries.select(
         connection,
-        "account = :account AND NOT is_recorded AND state NOT IN ('gone', 'discarded') "
-        "AND (session_id = :session_id OR host_session = :session_id OR NOT session_is_certain) ORDER BY rowid",
+        """
+        state NOT IN ('gone', 'discarded')
+        AND CASE
+            WHEN is_recorded THEN account != :account AND session_id = :session_id
+            ELSE account = :account
+                AND (session_id = :session_id OR host_session = :session_id OR NOT session_is_certain)
+        END
+        ORDER BY rowid
+        """,
         {"account": account, "session_id": session_id},
     )
 

@@ -281,7 +281,9 @@ def _said_before(recorded: Sequence[Entry]) -> str | None:
 def _of_entry(entry: Entry) -> list[Mark]:
     """What an entry that an agent made takes from the time that is counted."""
     if entry.started is None:
-        at = entry.ended or Instant(entry.changed_at, 0.0, "")
+        changed = Instant(entry.changed_at, 0.0, "")
+        # A recorded one grows with its session.
+        at = changed if entry.is_recorded else entry.ended or changed
         return [Mark(at, Effect.LOGGED, entry.spent_date, timedelta(hours=float(entry.hours)))]
     start = Mark(entry.started, Effect.TIMER_STARTED)
     if entry.state in {EntryState.CREATING, EntryState.RUNNING}:

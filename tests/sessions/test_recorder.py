@@ -604,6 +604,32 @@ async def test_what_is_queued_while_keito_is_away_arrives_once(host: Host, keito
     assert standing(keito) == [(1, "2026-03-06")]
 
 
+async def test_what_was_recorded_under_an_earlier_account_is_not_billed_under_the_next(
+    host: Host, make_desk: MakeDesk, keito: Keito
+) -> None:
+    assert host.rules is not None
+    host.turn(0, 3600)
+    host.tell("end", 3610)
+    await host.record()
+    host.tell("resume", 4000)
+    host.turn(4100, 5900)
+    host.tell("end", 5910)
+    await host.record()
+    assert standing(keito) == [(1.5, "2026-03-06")]
+    host.desk = make_desk(session_id=SESSION, account_id="co_of_the_same_key")
+    host.rules = replace(host.rules, account=host.desk.runtime.settings.account)
+    host.tell("resume", 7200)
+    host.turn(7300, 9100)
+    host.tell("end", 9200)
+    for _ in range(2):
+        await host.record()
+    host.tell("resume", 9300)
+    host.turn(9400, 11_200)
+    host.tell("end", 11_210)
+    await host.record()
+    assert standing(keito) == [(1.5, "2026-03-06"), (1, "2026-03-06")]
+
+
 async def test_a_session_whose_folder_is_gone_when_its_end_is_taken_in_is_of_its_repository(
     host: Host, keito: Keito
 ) -> None:
