@@ -101,9 +101,13 @@ class Recordings:
         rows = await self._read(lambda c: c.execute(statement, (session_id,)).fetchall())
         return [(row["name"], json.loads(row["row"])) for row in rows]
 
-    async def settle(self, recorded: Recorded) -> None:
-        """Record what became of a session. What its agent said last is needed no more, and forgotten."""
-        await self._commit("record_outcome", lambda c: _settle(c, recorded))
+    async def settle(self, recorded: Recorded, before: Recorded | None) -> None:
+        """Record what became of a session. What its agent said last is needed no more, and forgotten.
+
+        Where another process recorded it by other events than these since it was known as `before`, nobody can say
+        whose hours stand, and it is looked at again.
+        """
+        await self._commit("record_outcome", lambda c: _settle(c, recorded, before))
 
     async def add(self, entry: Entry, create: Write) -> Entry:
         """Queue an entry that nobody asked for, once; returns the one that is kept under its key."""
@@ -217,14 +221,15 @@ def recorded(connection: sqlite3.Connection, account: str) -> list[Recorded]:
     return [_recorded(row) for row in connection.execute("SELECT * FROM recorded WHERE account = ?", (account,))]
 
 
-def _settle(connection: sqlite3.Connection, outcome: Recorded) -> None:
+def _settle(connection: sqlite3.Connection, outcome: Recorded, before: Recorded | None) -> None:
     connection.execute(
         """
         INSERT INTO recorded (session_id, account, events, outcome, said, is_restored, recorded_at)
         VALUES (:session_id, :account, :events, :outcome, :said, :is_restored, :recorded_at)
         ON CONFLICT (session_id) DO UPDATE SET
-            account = excluded.account, events = excluded.events, outcome = excluded.outcome, said = excluded.said,
-            recorded_at = excluded.recorded_at
+            account = excluded.account, outcome = excluded.outcome, said = excluded.said,
+            recorded_at = excluded.recorded_at,
+            events = CASE WHEN events IN (excluded.events, :before) THEN excluded.events ELSE 0 END
         """,
         {
             "session_id": outcome.session_id,
@@ -234,6 +239,7 @@ def _settle(connection: sqlite3.Connection, outcome: Recorded) -> None:
             "said": outcome.said,
             "is_restored": outcome.is_restored,
             "recorded_at": column(outcome.recorded_at),
+            "before": before.events if before else None,
         },
     )
     connection.execute(

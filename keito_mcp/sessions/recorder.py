@@ -257,7 +257,7 @@ class Recorder:
             is_restored=False,
             recorded_at=self._ledger.clock.now().wall,
         )
-        await self._ledger.journal.recordings.settle(recorded)
+        await self._ledger.journal.recordings.settle(recorded, session.told.recorded)
 
 
 def _signs(events: Sequence[Event], words: LastWords, entries: Sequence[Entry]) -> list[Event]:

@@ -10,6 +10,7 @@ import pytest
 
 from keito_mcp import spool
 from keito_mcp.commands.sync import deliver
+from keito_mcp.journal import Amendment
 from keito_mcp.runtime import embedded_runtime
 from keito_mcp.sessions.rules import Rules
 from tests.identity.calls import SESSION as THEIR_SESSION
@@ -150,6 +151,29 @@ async def test_a_session_that_goes_on_without_a_word_keeps_its_summary_unless_no
     await host.record()
     said = "" if redact else ": All tests pass."
     assert keito.entries()[0]["notes"] == f"Agent session in shop (2 turns){said}"
+
+
+async def test_what_another_process_recorded_by_fewer_events_meanwhile_doesnt_stay(host: Host, keito: Keito) -> None:
+    journal = host.desk.runtime.journal
+    host.turn(0, 3600)
+    host.tell("end", 3610)
+    await host.record()
+    [told] = await journal.recordings.told()
+    fewer = told.recorded
+    assert fewer is not None
+    host.tell("resume", 7200)
+    host.turn(7300, 9100)
+    host.tell("end", 9200)
+    await host.record()
+    [told] = await journal.recordings.told()
+    # The other process changed the entry after this one did, and was the first to say what became of the session.
+    [entry] = await journal.recordings.of_session(host.desk.runtime.settings.account, SESSION)
+    await journal.amend(Amendment(entry_key=entry.entry_key, body={"hours": 1.0}, leave_now=False), host.clock.now())
+    assert told.recorded is not None
+    await journal.recordings.settle(fewer, None)
+    await journal.recordings.settle(told.recorded, None)
+    await host.record()
+    assert standing(keito) == [(1.5, "2026-03-06")]
 
 
 async def test_a_session_over_midnight_is_two_entries(host: Host, keito: Keito) -> None:
