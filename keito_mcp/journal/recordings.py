@@ -13,6 +13,9 @@ from keito_mcp.journal import columns, entries
 from keito_mcp.journal.columns import column, insert, moment, of_entry, of_write
 from keito_mcp.journal.rows import Entry, Write
 
+LOOK_AGAIN = -1
+"""In place of a number of events that something was recorded by: the session is to be recorded anew."""
+
 T = TypeVar("T")
 _T = TypeVar("_T")
 
@@ -229,7 +232,7 @@ def _settle(connection: sqlite3.Connection, outcome: Recorded, before: Recorded 
         ON CONFLICT (session_id) DO UPDATE SET
             account = excluded.account, outcome = excluded.outcome, said = excluded.said,
             recorded_at = excluded.recorded_at,
-            events = CASE WHEN events IN (excluded.events, :before) THEN excluded.events ELSE 0 END
+            events = CASE WHEN events IN (excluded.events, :before) THEN excluded.events ELSE :look_again END
         """,
         {
             "session_id": outcome.session_id,
@@ -240,11 +243,13 @@ def _settle(connection: sqlite3.Connection, outcome: Recorded, before: Recorded 
             "is_restored": outcome.is_restored,
             "recorded_at": column(outcome.recorded_at),
             "before": before.events if before else None,
+            "look_again": LOOK_AGAIN,
         },
     )
-    connection.execute(
-        "UPDATE events SET row = json_remove(row, '$.message') WHERE session_id = ?", (outcome.session_id,)
-    )
+    if outcome.events != LOOK_AGAIN:
+        connection.execute(
+            "UPDATE events SET row = json_remove(row, '$.message') WHERE session_id = ?", (outcome.session_id,)
+        )
 
 
 def _add(connection: sqlite3.Connection, entry: Entry, create: Write) -> Entry:
@@ -287,8 +292,8 @@ def _counted_otherwise(connection: sqlite3.Connection, account: str, session_id:
 def look_again(connection: sqlite3.Connection, account: str, session_id: str) -> None:
     """Have a session recorded anew, although its host told nothing new of it."""
     connection.execute(
-        "UPDATE recorded SET events = 0 WHERE account = ? AND session_id = ?",
-        (account, session_id),
+        "UPDATE recorded SET events = ? WHERE account = ? AND session_id = ?",
+        (LOOK_AGAIN, account, session_id),
     )
 
 
@@ -300,10 +305,10 @@ def _lift(connection: sqlite3.Connection, account: str, session_id: str) -> bool
     ).rowcount
     failed = connection.execute(
         """
-        UPDATE recorded SET is_restored = 1, events = 0
+        UPDATE recorded SET is_restored = 1, events = :look_again
         WHERE account = :account AND session_id = :session_id
           AND (:discarded OR (outcome IN ('failed', 'interrupted') AND NOT is_restored))
         """,
-        {**of_it, "discarded": discarded},
+        {**of_it, "discarded": discarded, "look_again": LOOK_AGAIN},
     ).rowcount
     return bool(discarded or failed)

@@ -14,7 +14,7 @@ from keito_mcp import hours as decimal_hours
 from keito_mcp.clock import Instant, elapsed
 from keito_mcp.identity import Fact, Identity
 from keito_mcp.identity.git import Repository
-from keito_mcp.journal import Entry, EntryState, JournalError, Owner, Recorded, Told
+from keito_mcp.journal import LOOK_AGAIN, Entry, EntryState, JournalError, Owner, Recorded, Told
 from keito_mcp.sessions import events as host_events
 from keito_mcp.sessions.active import Effect, Mark, active_time
 from keito_mcp.sessions.events import Event, Kind
@@ -34,8 +34,6 @@ RulesOf = Callable[[str], Awaitable[Rules | None]]
 _log = logging.getLogger(__name__)
 
 FAILED, INTERRUPTED, LOGGED, NOTHING, LEFT = "failed", "interrupted", "logged", "nothing", "left"
-_UNKNOWN_TO_ALL = -1
-"""In place of a number of events: the session is looked at again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,16 +246,19 @@ class Recorder:
                 await abandoned.end(self._ledger, entry, at)
 
     async def _settle(self, session: _Session, rules: Rules, outcome: str, said: str) -> None:
+        before = session.told.recorded
+        if before is not None and outcome == LEFT and (before.outcome, before.said) == (outcome, said):
+            return
         recorded = Recorded(
             session_id=session.session_id,
             account=rules.account,
-            events=_UNKNOWN_TO_ALL if outcome == LEFT else session.told.events,
+            events=LOOK_AGAIN if outcome == LEFT else session.told.events,
             outcome=outcome,
             said=said,
             is_restored=False,
             recorded_at=self._ledger.clock.now().wall,
         )
-        await self._ledger.journal.recordings.settle(recorded, session.told.recorded)
+        await self._ledger.journal.recordings.settle(recorded, before)
 
 
 def _signs(events: Sequence[Event], words: LastWords, entries: Sequence[Entry]) -> list[Event]:

@@ -695,6 +695,21 @@ async def test_the_embedded_keito_never_takes_a_session_from_its_account(host: H
     assert standing(keito) == [(1, "2026-03-06")]
 
 
+async def test_a_session_without_a_project_waits_for_one_with_all_that_is_known_of_it(host: Host, keito: Keito) -> None:
+    assert host.rules is not None
+    host.rules = replace(host.rules, project_id=None)
+    host.turn(0, 3600, message="All tests pass.")
+    host.tell("end", 3610)
+    await host.record()
+    assert (await host.said())[0] == "left"
+    commits = len(host.desk.commits)
+    await host.record()
+    assert len(host.desk.commits) == commits
+    host.rules = replace(host.rules, project_id=PROJECT)
+    await host.record()
+    assert keito.entries()[0]["notes"] == "Agent session in shop (1 turn): All tests pass."
+
+
 async def test_the_pauses_of_the_repository_are_not_counted(host: Host, keito: Keito) -> None:
     recordings = host.desk.runtime.journal.recordings
     host.tell("prompt", 0)
