@@ -4,7 +4,7 @@ import logging
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +115,8 @@ class Recorder:
         file = session.said("transcript")
         words = await anyio.to_thread.run_sync(last_words, Path(file)) if file else LastWords()
         ordered = in_order(
-            [*ordered, *_signs(ordered, words, await self._own(told.session_id))], at=lambda event: event.at
+            [*ordered, *_signs(ordered, words, await self._own(told.session_id), self._ledger.clock.now())],
+            at=lambda event: event.at,
         )
         return replace(session, events=ordered, turns=turns(ordered), words=words)
 
@@ -261,16 +262,26 @@ class Recorder:
         await self._ledger.journal.recordings.settle(recorded, before)
 
 
-def _signs(events: Sequence[Event], words: LastWords, entries: Sequence[Entry]) -> list[Event]:
+def _signs(events: Sequence[Event], words: LastWords, entries: Sequence[Entry], now: Instant) -> list[Event]:
     """Signs of life that no hook told of: a row of the transcript, and the calls of this server's tools."""
-    moments = [Instant(words.at, 0.0, "")] if words.at else []
-    moments += [at for entry in entries if not entry.is_recorded for at in (entry.started, entry.ended) if at]
     first, last = events[0].at.wall, events[-1].at.wall
+    moments = [_awake(words.at, events, now)] if words.at and first <= words.at else []
+    moments += [at for entry in entries if not entry.is_recorded for at in (entry.started, entry.ended) if at]
     return [
         Event(name=f"sign {number}", kind=Kind.SIGN, at=at, row={})
         for number, at in enumerate(moments)
         if first <= at.wall and (at.wall <= last or events[-1].kind is not Kind.ENDED)
     ]
+
+
+def _awake(at: datetime, events: Sequence[Event], now: Instant) -> Instant:
+    """A moment of which only the wall clock is known: no longer after what was before it than the machine was awake."""
+    before = next(event.at for event in reversed(events) if event.at.wall <= at)
+    after = next((event.at for event in events if event.at.wall > at), now)
+    if not before.boot_id or before.boot_id != after.boot_id:
+        return Instant(at, 0.0, "")
+    counted = min(before.monotonic + (at - before.wall).total_seconds(), after.monotonic)
+    return Instant(at, max(counted, before.monotonic), before.boot_id)
 
 
 def _said_before(recorded: Sequence[Entry]) -> str | None:

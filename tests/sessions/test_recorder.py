@@ -578,6 +578,19 @@ async def test_the_transcripts_last_row_is_a_sign_of_life(
     assert keito.entries()[0]["metadata"]["model"] == "claude-opus-5"
 
 
+async def test_a_sleep_of_the_machine_before_the_transcripts_last_row_is_not_counted(
+    host: Host, keito: Keito, clock: FakeClock, neighbour: Neighbour, tmp_path: Path
+) -> None:
+    transcript = tmp_path / "session-1.jsonl"
+    transcript.write_text('{"type": "user", "timestamp": "2026-03-06T20:15:00Z"}\n')
+    host.tell("prompt", 0, process=neighbour.name, transcript=str(transcript))
+    clock.wall += timedelta(hours=8)
+    clock.pass_time(timedelta(minutes=15))
+    neighbour.end()
+    await host.record()
+    assert standing(keito) == [(0.25, "2026-03-06")]
+
+
 # --- where it goes ---
 
 
