@@ -38,6 +38,9 @@ TURN = [("prompt", 0), ("stop", 100)]
         ([("prompt", 0), ("tool", 30), ("end", 500)], 30),
         ([("prompt", 0), ("tool", 30), ("end", 40)], 40),
         ([("start", 0), ("end", 500)], 0),
+        ([row("prompt", 0, turn="a"), row("stop", 7, turn="a"), row("again", 9, turn="a")], 9),
+        # The prompt of the second turn was lost.
+        ([row("prompt", 0, turn="a"), row("stop", 7, turn="a"), row("again", 3700, turn="b")], 7),
         ([("prompt", 0), ("fail", 7)], 7),
     ],
     ids=str,
