@@ -306,6 +306,20 @@ async def test_no_moment_is_billed_twice(host: Host, agent: Agent, keito: Keito)
     assert sorted(standing(keito)) == [(0.5, "2026-03-06"), (0.5, "2026-03-06"), (1, "2026-03-06")]
 
 
+async def test_a_rest_under_the_shortest_is_not_logged_either_where_more_was_logged_before(
+    host: Host, agent: Agent, keito: Keito
+) -> None:
+    host.turn(0, 3600)
+    host.tell("end", 3610)
+    await host.record()
+    host.at(3700)
+    await agent.call("log_time", hours=0.99, notes="Read")
+    host.tell("resume", 4000)
+    host.tell("end", 4010)
+    await host.record()
+    assert standing(keito) == [(0.99, "2026-03-06")]
+
+
 async def test_a_timer_that_its_session_left_running_ends_with_it(host: Host, agent: Agent, keito: Keito) -> None:
     host.tell("prompt", 0)
     timer = await agent.call("start_timer", notes="Fix")
