@@ -145,7 +145,7 @@ class Recordings:
         await self._commit("discard", lambda c: discard(c, account, session_id, at))
 
     async def lift(self, account: str, session_id: str) -> bool:
-        """Take the discards of a session back, and that it failed; whether there was anything to take back."""
+        """Take a session's discards back, that it failed, and a refusal; whether there was anything to take back."""
         return await self._commit("lift", lambda c: _lift(c, account, session_id))
 
     async def discards(self, account: str, session_id: str) -> list[Instant]:
@@ -307,7 +307,15 @@ def _lift(connection: sqlite3.Connection, account: str, session_id: str) -> bool
         """
         UPDATE recorded SET is_restored = 1, events = :look_again
         WHERE account = :account AND session_id = :session_id
-          AND (:discarded OR (outcome IN ('failed', 'interrupted') AND NOT is_restored))
+          AND (
+            :discarded
+            OR (outcome IN ('failed', 'interrupted') AND NOT is_restored)
+            OR EXISTS (
+                SELECT 1 FROM entries
+                WHERE account = :account AND session_id = :session_id AND is_recorded
+                  AND state = 'gone' AND entry_id IS NULL
+            )
+          )
         """,
         {**of_it, "discarded": discarded, "look_again": LOOK_AGAIN},
     ).rowcount

@@ -283,6 +283,22 @@ async def test_an_entry_that_keito_refuses_to_make_is_not_tried_again_and_again(
     assert keito.methods.count("POST") == 1
 
 
+async def test_an_entry_that_keito_refused_to_make_can_be_restored_once_that_is_mended(
+    host: Host, keito: Keito
+) -> None:
+    assert host.rules is not None
+    mended, host.rules = host.rules, replace(host.rules, project_id="prj_forbidden")
+    host.turn(0, 3600)
+    host.tell("end", 3610)
+    await host.record()
+    assert standing(keito) == []
+    host.rules = mended
+    for _ in range(2):
+        await host.desk.runtime.timesheet.restore(host.desk.runtime.settings.account, SESSION)
+        await host.record()
+        assert standing(keito) == [(1, "2026-03-06")]
+
+
 # --- what the agent logs itself ---
 
 
