@@ -171,7 +171,8 @@ def _deliver(folder: str) -> None:
     import subprocess
 
     given = {f"KEITO_{name}": os.environ.get(_PLUGIN_OPTION + name, "") for name in _SETTINGS}
-    environment = {**{name: value for name, value in given.items() if value}, **os.environ}
+    # A variable that is empty is none, as for the plugin's server.
+    environment = {**os.environ, **{name: value for name, value in given.items() if not os.environ.get(name) and value}}
     apart = {"creationflags": 0x00000208} if sys.platform == "win32" else {"start_new_session": True}
     subprocess.Popen(
         [sys.executable, "-m", "keito_mcp", "sync", "--json"],

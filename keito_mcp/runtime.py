@@ -201,10 +201,12 @@ class Runtime:
             # No configuration leads to the embedded Keito, and what is recorded there is recorded nowhere else.
             return None
         try:
-            return Rules.of(await anyio.to_thread.run_sync(self._settings_for, Path(root) if root else None))
+            settings = await anyio.to_thread.run_sync(self._settings_for, Path(root) if root else None)
         except SettingsError as error:
             _log.info("The sessions in %s can't be recorded: %s", Path(root).name, error)
             return None
+        # Its file may have been removed since.
+        return Rules.of(settings) if settings.configuration or settings.autolog else None
 
     def _ledger(self, client: Client) -> Ledger:
         from keito_mcp.keito import KeitoV1

@@ -260,7 +260,11 @@ def test_a_journal_that_another_process_holds_doesnt_hold_the_hook(hook: Hook) -
 
 def test_the_end_of_a_session_is_delivered_by_a_process_that_outlives_the_host(hook: Hook) -> None:
     """The address refuses connections, so what it does is seen in the journal that it makes."""
-    settings = {"CLAUDE_PLUGIN_OPTION_API_KEY": "keito_sk_made_up", "KEITO_API_URL": "http://127.0.0.1:9"}
+    settings = {
+        "CLAUDE_PLUGIN_OPTION_API_KEY": "keito_sk_made_up",
+        "KEITO_API_KEY": "",
+        "KEITO_API_URL": "http://127.0.0.1:9",
+    }
     begun = time.monotonic()
     hook.run({**STOP, "hook_event_name": "SessionEnd", "reason": "other"}, env=settings)
     assert time.monotonic() - begun < 10

@@ -87,7 +87,8 @@ async def deliver(runtime: Runtime) -> Report:
         SettingsError: A setting can't be used.
         JournalError: The journal can't be used.
     """
-    await runtime.recorder().run()
+    recorder = runtime.recorder()
+    await recorder.run()
     courier = runtime.courier(SYNC_RATE)
     report, progress = Report(), Progress()
     left = len(await _waiting(runtime))
@@ -103,7 +104,12 @@ async def deliver(runtime: Runtime) -> Report:
     with anyio.move_on_after(_LONGEST_IN_ALL):
         while True:
             progress.show(f"Delivering {left} …")
+            refused = len(report.refused)
             rest = await courier.run(told)
+            if len(report.refused) > refused:
+                # What was counted beyond an entry that a person changed goes into another one.
+                await recorder.run()
+                continue
             if not _worth_waiting(rest) or not await _waiting(runtime):
                 break
             progress.show(f"Waiting {rest.seconds:.0f} s for what is in another process's hands or rests …")

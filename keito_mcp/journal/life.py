@@ -138,6 +138,8 @@ def prune(connection: sqlite3.Connection, before: datetime) -> None:
         """
         DELETE FROM events
         WHERE session_id IN (SELECT session_id FROM events GROUP BY session_id HAVING max(seen_at) < ?)
+          -- What an entry counts must be known for as long as the entry is: it follows that.
+          AND NOT EXISTS (SELECT 1 FROM entries WHERE entries.session_id = events.session_id)
         """,
         (before.timestamp(),),
     )

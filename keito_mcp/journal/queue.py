@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from keito_mcp.clock import Instant, elapsed
-from keito_mcp.journal import columns, entries
+from keito_mcp.journal import columns, entries, recordings
 from keito_mcp.journal.columns import column, insert, moment, of_write
 from keito_mcp.journal.rows import Claimed, Settlement, Write
 from keito_mcp.journal.states import OPEN_WRITES, EntryState, WriteKind, WriteState, way
@@ -228,6 +228,10 @@ def _change_entry(
             )
             insert(connection, "writes", of_write(delete))
     entries.change(connection, entry_key, settlement.at.wall, changes)
+    is_taken = "person" in changes or changes.get("state") is EntryState.GONE
+    if entry.is_recorded and is_taken and (write is None or write.kind is WriteKind.UPDATE):
+        # The hours beyond those that a person has left there go into another entry.
+        recordings.look_again(connection, entry.owner.account, entry.owner.session_id)
 
 
 def _was(*, runs: bool) -> str:

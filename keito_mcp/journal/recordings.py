@@ -13,6 +13,9 @@ from keito_mcp.journal import columns, entries
 from keito_mcp.journal.columns import column, insert, moment, of_entry, of_write
 from keito_mcp.journal.rows import Entry, Write
 
+LOOK_AGAIN = -1
+"""In place of a number of events that something was recorded by: the session is to be recorded anew."""
+
 T = TypeVar("T")
 _T = TypeVar("_T")
 
@@ -55,7 +58,7 @@ class Recorded:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A session that events tell of, the root of its latest event, and what became of it so far."""
+    """A session that events tell of, the root of its latest event that has one, and what became of it so far."""
 
     session_id: str
     root: str
@@ -101,9 +104,13 @@ class Recordings:
         rows = await self._read(lambda c: c.execute(statement, (session_id,)).fetchall())
         return [(row["name"], json.loads(row["row"])) for row in rows]
 
-    async def settle(self, recorded: Recorded) -> None:
-        """Record what became of a session. What its agent said last is needed no more, and forgotten."""
-        await self._commit("record_outcome", lambda c: _settle(c, recorded))
+    async def settle(self, recorded: Recorded, before: Recorded | None) -> None:
+        """Record what became of a session. What its agent said last is needed no more, and forgotten.
+
+        Where another process recorded it by other events than these since it was known as `before`, nobody can say
+        whose hours stand, and it is looked at again.
+        """
+        await self._commit("record_outcome", lambda c: _settle(c, recorded, before))
 
     async def add(self, entry: Entry, create: Write) -> Entry:
         """Queue an entry that nobody asked for, once; returns the one that is kept under its key."""
@@ -116,9 +123,16 @@ class Recordings:
     async def counted_otherwise(self, account: str, session_id: str) -> list[Entry]:
         """What agents logged themselves in a session of their host, timers that run among it.
 
+        What was recorded of the session under another account, as before its key was changed, is logged, too.
         Of a session whose id was made up nobody knows which of the host's it was: any of them may be this one.
         """
         return await self._read(lambda c: _counted_otherwise(c, account, session_id))
+
+    async def made_in(self, account: str, session_id: str) -> list[Entry]:
+        """All entries of a session of a host, whatever the operator calls it, oldest first."""
+        where = "account = :account AND (session_id = :session_id OR host_session = :session_id) ORDER BY rowid"
+        parameters = {"account": account, "session_id": session_id}
+        return await self._read(lambda c: entries.select(c, where, parameters))
 
     async def of_session(self, account: str, session_id: str) -> list[Entry]:
         """The entries of a session that nobody asked for, oldest first."""
@@ -131,7 +145,7 @@ class Recordings:
         await self._commit("discard", lambda c: discard(c, account, session_id, at))
 
     async def lift(self, account: str, session_id: str) -> bool:
-        """Take the discards of a session back, and that it failed; whether there was anything to take back."""
+        """Take a session's discards back, that it failed, and a refusal; whether there was anything to take back."""
         return await self._commit("lift", lambda c: _lift(c, account, session_id))
 
     async def discards(self, account: str, session_id: str) -> list[Instant]:
@@ -174,7 +188,18 @@ def discard(connection: sqlite3.Connection, account: str, session_id: str, at: I
 def _told(connection: sqlite3.Connection) -> list[Told]:
     rows = connection.execute(
         """
-        SELECT events.session_id, events.root, count(*) AS number, max(seen_at), recorded.*
+        SELECT
+            events.session_id,
+            -- A worktree may be gone when the last of its events is taken in.
+            coalesce(
+                (
+                    SELECT root FROM events AS rooted WHERE rooted.session_id = events.session_id AND root != ''
+                    ORDER BY seen_at DESC LIMIT 1
+                ),
+                ''
+            ),
+            count(*) AS number,
+            recorded.*
         FROM events LEFT JOIN recorded ON recorded.session_id = events.session_id
         GROUP BY events.session_id ORDER BY max(seen_at)
         """
@@ -199,14 +224,15 @@ def recorded(connection: sqlite3.Connection, account: str) -> list[Recorded]:
     return [_recorded(row) for row in connection.execute("SELECT * FROM recorded WHERE account = ?", (account,))]
 
 
-def _settle(connection: sqlite3.Connection, outcome: Recorded) -> None:
+def _settle(connection: sqlite3.Connection, outcome: Recorded, before: Recorded | None) -> None:
     connection.execute(
         """
         INSERT INTO recorded (session_id, account, events, outcome, said, is_restored, recorded_at)
         VALUES (:session_id, :account, :events, :outcome, :said, :is_restored, :recorded_at)
         ON CONFLICT (session_id) DO UPDATE SET
-            account = excluded.account, events = excluded.events, outcome = excluded.outcome, said = excluded.said,
-            recorded_at = excluded.recorded_at
+            account = excluded.account, outcome = excluded.outcome, said = excluded.said,
+            recorded_at = excluded.recorded_at,
+            events = CASE WHEN events IN (excluded.events, :before) THEN excluded.events ELSE :look_again END
         """,
         {
             "session_id": outcome.session_id,
@@ -216,11 +242,14 @@ def _settle(connection: sqlite3.Connection, outcome: Recorded) -> None:
             "said": outcome.said,
             "is_restored": outcome.is_restored,
             "recorded_at": column(outcome.recorded_at),
+            "before": before.events if before else None,
+            "look_again": LOOK_AGAIN,
         },
     )
-    connection.execute(
-        "UPDATE events SET row = json_remove(row, '$.message') WHERE session_id = ?", (outcome.session_id,)
-    )
+    if outcome.events != LOOK_AGAIN:
+        connection.execute(
+            "UPDATE events SET row = json_remove(row, '$.message') WHERE session_id = ?", (outcome.session_id,)
+        )
 
 
 def _add(connection: sqlite3.Connection, entry: Entry, create: Write) -> Entry:
@@ -247,8 +276,15 @@ def _arrived(connection: sqlite3.Connection, entry_key: str) -> Decimal | None:
 def _counted_otherwise(connection: sqlite3.Connection, account: str, session_id: str) -> list[Entry]:
     return entries.select(
         connection,
-        "account = :account AND NOT is_recorded AND state NOT IN ('gone', 'discarded') "
-        "AND (session_id = :session_id OR host_session = :session_id OR NOT session_is_certain) ORDER BY rowid",
+        """
+        state NOT IN ('gone', 'discarded')
+        AND CASE
+            WHEN is_recorded THEN account != :account AND session_id = :session_id
+            ELSE account = :account
+                AND (session_id = :session_id OR host_session = :session_id OR NOT session_is_certain)
+        END
+        ORDER BY rowid
+        """,
         {"account": account, "session_id": session_id},
     )
 
@@ -256,8 +292,8 @@ def _counted_otherwise(connection: sqlite3.Connection, account: str, session_id:
 def look_again(connection: sqlite3.Connection, account: str, session_id: str) -> None:
     """Have a session recorded anew, although its host told nothing new of it."""
     connection.execute(
-        "UPDATE recorded SET events = 0 WHERE account = ? AND session_id = ?",
-        (account, session_id),
+        "UPDATE recorded SET events = ? WHERE account = ? AND session_id = ?",
+        (LOOK_AGAIN, account, session_id),
     )
 
 
@@ -269,10 +305,18 @@ def _lift(connection: sqlite3.Connection, account: str, session_id: str) -> bool
     ).rowcount
     failed = connection.execute(
         """
-        UPDATE recorded SET is_restored = 1, events = 0
+        UPDATE recorded SET is_restored = 1, events = :look_again
         WHERE account = :account AND session_id = :session_id
-          AND (:discarded OR (outcome IN ('failed', 'interrupted') AND NOT is_restored))
+          AND (
+            :discarded
+            OR (outcome IN ('failed', 'interrupted') AND NOT is_restored)
+            OR EXISTS (
+                SELECT 1 FROM entries
+                WHERE account = :account AND session_id = :session_id AND is_recorded
+                  AND state = 'gone' AND entry_id IS NULL
+            )
+          )
         """,
-        {**of_it, "discarded": discarded},
+        {**of_it, "discarded": discarded, "look_again": LOOK_AGAIN},
     ).rowcount
     return bool(discarded or failed)

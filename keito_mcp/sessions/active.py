@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from keito_mcp.clock import Instant
 from keito_mcp.sessions.events import Event
-from keito_mcp.sessions.timeline import by_day, in_order
+from keito_mcp.sessions.timeline import by_day, in_order, placed
 from keito_mcp.sessions.turns import Stretch, subagents, turns, waits, with_grants
 
 _NOTHING = timedelta()
@@ -60,7 +60,7 @@ def active_time(events: Sequence[Event], marks: Sequence[Mark], zone: tzinfo | N
     """
     told = with_grants(in_order(events, at=lambda event: event.at))
     seen = [*(_Point(event.at, event) for event in told), *(_Point(mark.at, mark=mark) for mark in marks)]
-    points = in_order(seen, at=_at)
+    points, moments = zip(*placed(seen, at=_at), strict=True) if seen else ((), ())
     events = [point.event for point in points if point.event is not None]
     places = [here for here, point in enumerate(points) if point.event is not None]
     at_work = _coverage([*turns(events), *subagents(events)], places, len(points))
@@ -82,7 +82,8 @@ def active_time(events: Sequence[Event], marks: Sequence[Mark], zone: tzinfo | N
             case Effect.LOGGED:
                 _take(days, point.mark)
         if at_work[here] and not waiting[here] and timers <= 0 and not is_paused:
-            for day, share in by_day(point.at, points[here + 1].at, zone):
+            apart = moments[here + 1] - moments[here]
+            for day, share in by_day(point.at, points[here + 1].at, apart, zone):
                 days[day] = days.get(day, _NOTHING) + share
     return {day: duration for day, duration in days.items() if duration > _NOTHING}
 

@@ -19,7 +19,6 @@ _SECRETS = re.compile(
     """,
     re.VERBOSE | re.DOTALL,
 )
-_SUMMED_UP = re.compile(r"Agent session in .+? \(\d+ turns?\): (.+)", re.DOTALL)
 _NAMED = re.compile(
     r"""(?ix)
     \b([\w.-]*(?:passw(?:or)?d|passphrase|secret|token|api[\s_-]?key|access[\s_-]?key|private[\s_-]?key|credential)s?)
@@ -27,6 +26,9 @@ _NAMED = re.compile(
     ("[^"\n]+"|'[^'\n]+'|`[^`\n]+`|\S+)
     """
 )
+
+
+_HEADING = re.compile(r"Agent session in .*? \(\d+ turns?\): ", re.DOTALL)
 
 
 def notes(repository: str, turns: int, message: str | None, *, redact: bool) -> str:
@@ -43,10 +45,10 @@ def notes(repository: str, turns: int, message: str | None, *, redact: bool) -> 
     return f"{heading}: {summary}"[:_LONGEST].rstrip() if summary else heading
 
 
-def summary_in(said: str | None) -> str | None:
-    """How an agent summed its session up, in notes that were made of it before; None where they say nothing of it."""
-    found = _SUMMED_UP.fullmatch(said or "")
-    return found[1] if found else None
+def summary(of: str | None) -> str | None:
+    """What notes that were made here say of their session's last message; None where they say nothing of it."""
+    heading = _HEADING.match(of or "")
+    return heading.string[heading.end() :] if heading else None
 
 
 def without_secrets(text: str) -> str:

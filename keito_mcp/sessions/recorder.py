@@ -4,7 +4,7 @@ import logging
 import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +14,12 @@ from keito_mcp import hours as decimal_hours
 from keito_mcp.clock import Instant, elapsed
 from keito_mcp.identity import Fact, Identity
 from keito_mcp.identity.git import Repository
-from keito_mcp.journal import Entry, EntryState, JournalError, Owner, Recorded, Told
+from keito_mcp.journal import LOOK_AGAIN, Entry, EntryState, JournalError, Owner, Recorded, Told
 from keito_mcp.sessions import events as host_events
 from keito_mcp.sessions.active import Effect, Mark, active_time
 from keito_mcp.sessions.events import Event, Kind
 from keito_mcp.sessions.intake import Intake
-from keito_mcp.sessions.notes import notes, summary_in
+from keito_mcp.sessions.notes import notes, summary
 from keito_mcp.sessions.rules import Rules
 from keito_mcp.sessions.timeline import in_order
 from keito_mcp.sessions.transcript import LastWords, last_words
@@ -34,8 +34,6 @@ RulesOf = Callable[[str], Awaitable[Rules | None]]
 _log = logging.getLogger(__name__)
 
 FAILED, INTERRUPTED, LOGGED, NOTHING, LEFT = "failed", "interrupted", "logged", "nothing", "left"
-_UNKNOWN_TO_ALL = -1
-"""In place of a number of events: the session is looked at again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +115,14 @@ class Recorder:
         file = session.said("transcript")
         words = await anyio.to_thread.run_sync(last_words, Path(file)) if file else LastWords()
         ordered = in_order(
-            [*ordered, *_signs(ordered, words, await self._own(told.session_id))], at=lambda event: event.at
+            [*ordered, *_signs(ordered, words, await self._own(told.session_id), self._ledger.clock.now())],
+            at=lambda event: event.at,
         )
         return replace(session, events=ordered, turns=turns(ordered), words=words)
 
     async def _own(self, session_id: str) -> list[Entry]:
         """What the session's agents did with this server's tools."""
-        return await self._ledger.journal.of_session(self._account, session_id)
+        return await self._ledger.journal.recordings.made_in(self._account, session_id)
 
     def _is_over(self, session: _Session) -> bool:
         """Whether its host said so, is gone, or has been silent for long."""
@@ -159,10 +158,11 @@ class Recorder:
         for day in {entry.spent_date for entry in recorded if entry.is_wanted}:
             days.setdefault(day, timedelta())
         shortest = decimal_hours.of_duration(rules.shortest)
+        message = session.said("message") or _said_before(recorded)
         logged = []
         for day, took in sorted(days.items()):
             counted = min(took, rules.longest)
-            work = self._work(session, rules, worker, took, recorded)
+            work = self._work(session, rules, worker, took, message)
             hours = decimal_hours.of_duration(counted) if counted else decimal_hours.MOST * 0
             try:
                 entry = await recording.record(self._ledger, worker, Day(day=day, hours=hours, work=work), shortest)
@@ -175,9 +175,7 @@ class Recorder:
             return NOTHING, f"Nothing of its {turned} was left to log."
         return LOGGED, f"{turned}: {', '.join(logged)}."
 
-    def _work(
-        self, session: _Session, rules: Rules, worker: Worker, took: timedelta, recorded: Sequence[Entry]
-    ) -> Work:
+    def _work(self, session: _Session, rules: Rules, worker: Worker, took: timedelta, message: str | None) -> Work:
         begun = next((event.at for event in session.events if event.kind is Kind.PROMPT), session.events[0].at)
         facts: dict[str, Any] = {"started_at": utc_text(begun.wall), "turns": len(session.turns)}
         if rules.is_draft:
@@ -189,9 +187,6 @@ class Recorder:
         if took > rules.longest:
             facts["capped"] = f"{decimal_hours.text(decimal_hours.of_duration(took))} h were counted"
         where = worker.repository.get("repository") or Path(session.told.root or session.said("folder") or "").name
-        # What was said is forgotten once it is recorded; where nothing was said since, it stands in the notes.
-        summaries = [summary_in(entry.notes) for entry in recorded]
-        message = session.said("message") or next((summary for summary in reversed(summaries) if summary), None)
         said = notes(where, len(session.turns), message, redact=rules.redact_notes)
         return Work(
             project_id=rules.project_id or "", task_id=rules.task_id, notes=said, metadata={**rules.metadata, **facts}
@@ -224,16 +219,15 @@ class Recorder:
         logged = await recordings.counted_otherwise(self._account, session.session_id)
         marks = [mark for entry in logged for mark in _of_entry(entry)]
         marks += [Mark(at, Effect.DISCARDED) for at in await recordings.discards(self._account, session.session_id)]
-        earlier = session.told.recorded
-        if earlier is not None and earlier.account != self._account and earlier.outcome == LOGGED:
-            # Up to then it stands under another account: its key was rotated, or its repository moved.
-            marks.append(Mark(Instant(earlier.recorded_at, 0.0, ""), Effect.DISCARDED))
         pauses = await recordings.pauses(session.told.root)
         return [*marks, *(Mark(one.at, Effect.PAUSED if one.is_paused else Effect.RESUMED) for one in pauses)]
 
     async def _throw_away(self, session: _Session, reason: str) -> None:
         await recording.withdraw(self._ledger, self._account, session.session_id, reason)
         running = self._running(await self._own(session.session_id))
+        for entry in running:
+            # Should a person restore it, it comes back with the hours until then.
+            await abandoned.end(self._ledger, entry, session.end)
         if running:
             await self._ledger.journal.throw_away(running, reason, self._ledger.clock.now())
 
@@ -253,23 +247,26 @@ class Recorder:
                 await abandoned.end(self._ledger, entry, at)
 
     async def _settle(self, session: _Session, rules: Rules, outcome: str, said: str) -> None:
+        before = session.told.recorded
+        if before is not None and outcome == LEFT and (before.outcome, before.said) == (outcome, said):
+            return
         recorded = Recorded(
             session_id=session.session_id,
             account=rules.account,
-            events=_UNKNOWN_TO_ALL if outcome == LEFT else session.told.events,
+            events=LOOK_AGAIN if outcome == LEFT else session.told.events,
             outcome=outcome,
             said=said,
             is_restored=False,
             recorded_at=self._ledger.clock.now().wall,
         )
-        await self._ledger.journal.recordings.settle(recorded)
+        await self._ledger.journal.recordings.settle(recorded, before)
 
 
-def _signs(events: Sequence[Event], words: LastWords, entries: Sequence[Entry]) -> list[Event]:
+def _signs(events: Sequence[Event], words: LastWords, entries: Sequence[Entry], now: Instant) -> list[Event]:
     """Signs of life that no hook told of: a row of the transcript, and the calls of this server's tools."""
-    moments = [Instant(words.at, 0.0, "")] if words.at else []
-    moments += [at for entry in entries if not entry.is_recorded for at in (entry.started, entry.ended) if at]
     first, last = events[0].at.wall, events[-1].at.wall
+    moments = [_awake(words.at, events, now)] if words.at and first <= words.at else []
+    moments += [at for entry in entries if not entry.is_recorded for at in (entry.started, entry.ended) if at]
     return [
         Event(name=f"sign {number}", kind=Kind.SIGN, at=at, row={})
         for number, at in enumerate(moments)
@@ -277,10 +274,28 @@ def _signs(events: Sequence[Event], words: LastWords, entries: Sequence[Entry]) 
     ]
 
 
+def _awake(at: datetime, events: Sequence[Event], now: Instant) -> Instant:
+    """A moment of which only the wall clock is known: no longer after what was before it than the machine was awake."""
+    before = next(event.at for event in reversed(events) if event.at.wall <= at)
+    after = next((event.at for event in events if event.at.wall > at), now)
+    if not before.boot_id or before.boot_id != after.boot_id:
+        return Instant(at, 0.0, "")
+    counted = min(before.monotonic + (at - before.wall).total_seconds(), after.monotonic)
+    return Instant(at, max(counted, before.monotonic), before.boot_id)
+
+
+def _said_before(recorded: Sequence[Entry]) -> str | None:
+    """How the agent summed a session up before it went on: its message itself is forgotten once it is recorded."""
+    ours = (entry for entry in reversed(recorded) if entry.is_wanted and entry.person is None)
+    return next((said for entry in ours if (said := summary(entry.notes))), None)
+
+
 def _of_entry(entry: Entry) -> list[Mark]:
     """What an entry that an agent made takes from the time that is counted."""
     if entry.started is None:
-        at = entry.ended or Instant(entry.changed_at, 0.0, "")
+        changed = Instant(entry.changed_at, 0.0, "")
+        # A recorded one grows with its session.
+        at = changed if entry.is_recorded else entry.ended or changed
         return [Mark(at, Effect.LOGGED, entry.spent_date, timedelta(hours=float(entry.hours)))]
     start = Mark(entry.started, Effect.TIMER_STARTED)
     if entry.state in {EntryState.CREATING, EntryState.RUNNING}:

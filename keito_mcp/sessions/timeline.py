@@ -10,7 +10,12 @@ T = TypeVar("T")
 
 
 def in_order(things: Iterable[T], at: Callable[[T], Instant]) -> list[T]:
-    """Things by the moment at which they were seen.
+    """Things by the moment at which they were seen (see `placed`)."""
+    return [thing for thing, _ in placed(things, at)]
+
+
+def placed(things: Iterable[T], at: Callable[[T], Instant]) -> list[tuple[T, datetime]]:
+    """Things by the moment at which they were seen, each with its place among the others.
 
     Within one boot the monotonic clock orders: the wall clock may have been set. Its first moment by the wall clock
     places a boot among the others, and among moments of which only the wall clock is known.
@@ -29,23 +34,33 @@ def in_order(things: Iterable[T], at: Callable[[T], Instant]) -> list[T]:
         first = begun[moment.boot_id]
         return first.wall + timedelta(seconds=moment.monotonic - first.monotonic)
 
-    return sorted(found, key=place)
+    return sorted(((thing, place(thing)) for thing in found), key=lambda pair: pair[1])
 
 
 def between(start: Instant, end: Instant) -> timedelta:
-    """The time from one moment to the next: within a boot the smaller of wall-clock and monotonic time."""
+    """How long after one moment the next one was: within a boot the smaller of wall-clock and monotonic time."""
     if not start.boot_id or not end.boot_id:
         # Of one of them only the wall clock is known.
         return max(end.wall - start.wall, timedelta())
     return elapsed(start, end).duration
 
 
-def by_day(start: Instant, end: Instant, zone: tzinfo | None) -> list[tuple[date, timedelta]]:
+def lasted(start: Instant, end: Instant, apart: timedelta) -> timedelta:
+    """How long something lasted from one moment to the next.
+
+    Nothing lasts from one boot to another. Where the boot of one isn't known, it is how far `apart` their places are.
+    """
+    if start.boot_id and end.boot_id:
+        return elapsed(start, end).duration if start.boot_id == end.boot_id else timedelta()
+    return max(apart, timedelta())
+
+
+def by_day(start: Instant, end: Instant, apart: timedelta, zone: tzinfo | None) -> list[tuple[date, timedelta]]:
     """The time from one moment to the next, each day's share of it, by the calendar of a time zone.
 
     Where the clocks don't agree on how long it was, the days share what counts as they share the wall clock's time.
     """
-    duration = between(start, end)
+    duration = lasted(start, end, apart)
     passed = end.wall - start.wall
     shares: list[tuple[date, timedelta]] = []
     at, left = start.wall, duration

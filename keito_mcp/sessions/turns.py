@@ -75,7 +75,9 @@ def turns(events: Sequence[Event]) -> list[Turn]:
 
 def _goes_on(end: Event, again: Event) -> bool:
     """Whether a turn went on after its end: a hook of the user's own may send the agent back to work."""
-    return again.detail == "again" or (end.turn is not None and end.turn == again.turn)
+    if end.turn is not None and again.turn is not None:
+        return end.turn == again.turn
+    return again.detail == "again"
 
 
 def _is_told_twice(prompt: Event, again: Event) -> bool:

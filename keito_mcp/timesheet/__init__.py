@@ -6,9 +6,10 @@ from decimal import Decimal
 from typing import Any
 
 from keito_mcp.answers import DiscardAnswer, EntryAnswer, ListAnswer, Status
+from keito_mcp.clock import Instant
 from keito_mcp.journal import Entry, Owner
 from keito_mcp.keito import TimeEntryFilter
-from keito_mcp.timesheet import discarding, finished, listing, restoring, starting, stopping
+from keito_mcp.timesheet import discarding, finished, listing, recording, restoring, starting, stopping
 from keito_mcp.timesheet.background import Background, Beat
 from keito_mcp.timesheet.delivery import Courier, Delivered, Rest, wait_for_turn
 from keito_mcp.timesheet.ledger import Ledger, Place
@@ -124,7 +125,10 @@ class Timesheet:
         async with attended(self._ledger, worker.owner, left=worker.identity.left) as news:
             if session != worker.owner.session_id:
                 await self._live(worker.owner)
+            begun = self._ledger.clock.now()
             answer = await self._discard(worker.owner, session, reason, progress)
+            if session == worker.owner.session_id and worker.identity.host_session:
+                answer = await self._discard_recorded(worker, worker.identity.host_session, reason, begun, answer)
         self._wake_up(reached=not (answer.queued or news))
         return answer.saying(*news)
 
@@ -143,6 +147,17 @@ class Timesheet:
             # There was nothing to delete; what there is to be logged later isn't wanted all the same.
             await recordings.discard(owner.account, session, begun)
         return answer
+
+    async def _discard_recorded(
+        self, worker: Worker, host_session: str, reason: str | None, begun: Instant, answer: DiscardAnswer
+    ) -> DiscardAnswer:
+        """Discard also what is recorded under the host's own id of a session that the operator named otherwise."""
+        account = worker.owner.account
+        await self._ledger.journal.recordings.discard(account, host_session, begun)
+        thrown = await recording.withdraw(self._ledger, account, host_session, reason)
+        later = [*(answer.queued or []), *(entry.handle for entry in thrown if entry.entry_id)]
+        dropped = [entry.handle for entry in thrown if not entry.entry_id]
+        return answer.model_copy(update={"discarded": [*answer.discarded, *dropped], "queued": later or None})
 
     async def restore(self, account: str, session_id: str) -> tuple[Sequence[Entry], bool]:
         """Queue the entries of a session that were discarded, so that they are made again, once.

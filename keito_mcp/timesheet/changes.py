@@ -175,8 +175,11 @@ async def _not_made(ledger: Ledger, write: Write, known: Entry | None, error: Ke
     if holds_up(error, promised=write.promised):
         waiting = Waiting(unreachable(error), pause(write.attempts, error), error)
         return await waits(ledger, write, WriteState.QUEUED, waiting)
-    state = {"state": _after_refusal(error, known, at_once=at_once)} if known else {}
-    await ledger.settle(write.write_id, WriteState.REFUSED, str(error), entry_key=write.entry_key, changes=state)
+    changes: dict[str, object] = {"state": _after_refusal(error, known, at_once=at_once)} if known else {}
+    if known is not None and known.is_recorded and isinstance(error, Conflict):
+        # Approved, or locked: what is counted beyond it goes into another entry.
+        changes["person"] = f"Keito refuses to change it: {error}."
+    await ledger.settle(write.write_id, WriteState.REFUSED, str(error), entry_key=write.entry_key, changes=changes)
     if isinstance(error, NotFound):
         raise deleted(write.entry_id or "") from error
     raise error

@@ -35,7 +35,7 @@ async def record(ledger: Ledger, worker: Worker, wanted: Day, least: Decimal) ->
         ledger: Where it is recorded.
         worker: Whose session it was.
         wanted: The day, its hours and its work.
-        least: Decimal hours under which no new entry is made.
+        least: Decimal hours under which nothing is logged.
 
     Returns:
         The entry that holds the hours; None where none is needed.
@@ -54,18 +54,20 @@ async def record(ledger: Ledger, worker: Worker, wanted: Day, least: Decimal) ->
             hours -= arrived or (entry.hours if entry.person else Decimal(0))
         elif entry.is_wanted:
             ours.append(entry)
+    if hours < least:
+        hours = Decimal(0)
     for entry in ours[:-1]:
         share = min(await _hours(ledger, entry), hours)
         await _follow(ledger, worker, entry, replace(wanted, hours=share))
         hours -= max(share, Decimal(0))
     if ours:
         return await _follow(ledger, worker, ours[-1], replace(wanted, hours=hours))
-    if hours < least:
+    if not hours:
         return None
     return await _add(ledger, worker, replace(wanted, hours=hours), len(earlier))
 
 
-async def withdraw(ledger: Ledger, account: str, session_id: str, reason: str) -> list[Entry]:
+async def withdraw(ledger: Ledger, account: str, session_id: str, reason: str | None) -> list[Entry]:
     """Discard what was recorded of a session, apart from what a person changed; returns what was discarded."""
     found = await ledger.journal.recordings.of_session(account, session_id)
     unwanted = [entry for entry in found if entry.is_wanted and not _is_a_persons(entry)]
@@ -126,6 +128,6 @@ async def _follow(ledger: Ledger, worker: Worker, entry: Entry, wanted: Day) -> 
         amendment = Amendment(entry_key=entry.entry_key, body=changes, leave_now=False)
         await ledger.journal.amend(amendment, ledger.clock.now())
     elif wanted.hours <= 0:
-        reason = "All of its time was logged by the agent itself since."
+        reason = "What is left of its time beside what the agent logged itself is not logged."
         await ledger.journal.throw_away([entry], reason, ledger.clock.now())
     return entry

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from keito_mcp.sessions.active import Effect, Mark, active_time
 from keito_mcp.sessions.events import Event
+from keito_mcp.sessions.timeline import placed
 from tests.sessions.story import NOON, at, row, tell
 
 DAY = NOON.date()
@@ -38,6 +39,9 @@ TURN = [("prompt", 0), ("stop", 100)]
         ([("prompt", 0), ("tool", 30), ("end", 500)], 30),
         ([("prompt", 0), ("tool", 30), ("end", 40)], 40),
         ([("start", 0), ("end", 500)], 0),
+        ([row("prompt", 0, turn="a"), row("stop", 7, turn="a"), row("again", 9, turn="a")], 9),
+        # The prompt of the second turn was lost.
+        ([row("prompt", 0, turn="a"), row("stop", 7, turn="a"), row("again", 3700, turn="b")], 7),
         ([("prompt", 0), ("fail", 7)], 7),
     ],
     ids=str,
@@ -109,6 +113,12 @@ def test_a_clock_that_is_set_within_a_turn_changes_nothing_of_its_length(moved: 
 def test_a_turn_that_a_reboot_cut_counts_up_to_its_last_sign_of_life() -> None:
     told = [row("prompt", 0), row("tool", 60), row("resume", 900, boot="boot-2"), row("prompt", 910, boot="boot-2")]
     assert seconds([*told, row("stop", 950, boot="boot-2")]) == 100
+
+
+def test_nothing_lasts_from_one_boot_to_the_next_however_far_the_clock_was_set_between() -> None:
+    later = timedelta(days=3)
+    told = tell(row("prompt", 0), row("tool", 60), row("stop", 100, boot="boot-2", wall=later))
+    assert active_time(told, [], UTC) == {DAY: timedelta(seconds=60)}
 
 
 def test_without_a_boot_id_the_wall_clock_counts() -> None:
@@ -223,16 +233,14 @@ marks = st.builds(
 
 @settings(deadline=None)
 @given(told=st.lists(anything, min_size=1, max_size=25), what_else=st.lists(marks, max_size=6))
-def test_whatever_is_told_the_hours_are_never_negative_and_never_more_than_passed(
+def test_whatever_is_told_and_whatever_the_clocks_do_the_hours_are_never_negative_and_never_more_than_passed(
     told: list[dict[str, object]], what_else: list[Mark]
 ) -> None:
     events = tell(*told)
     days = active_time(events, what_else, UTC)
-    moments = [event.at for event in events]
-    passed = max(moment.wall for moment in moments) - min(moment.wall for moment in moments)
-    by_monotonic = timedelta(seconds=500)
     assert all(took > timedelta() for took in days.values())
-    assert sum(days.values(), timedelta()) <= max(passed, by_monotonic) + by_monotonic
+    moments = placed([*(event.at for event in events), *(mark.at for mark in what_else)], at=lambda moment: moment)
+    assert sum(days.values(), timedelta()) <= moments[-1][1] - moments[0][1]
 
 
 @settings(deadline=None)

@@ -173,6 +173,26 @@ async def test_each_end_of_a_session_is_told_from_the_others(desk: Desk, keito: 
     assert "never kept" not in json.dumps(entry)
 
 
+@pytest.mark.parametrize(("autolog", "logged"), [("", 0), ("1", 1)])
+async def test_a_session_whose_configuration_is_gone_is_logged_only_for_who_wants_all_of_them(
+    keito: Keito, tell: Tell, shop: Path, monkeypatch: pytest.MonkeyPatch, autolog: str, logged: int
+) -> None:
+    given = {"API_KEY": KEY, "API_URL": keito.url, "PROJECT_ID": "prj_default", "AUTOLOG": autolog}
+    for name, value in given.items():
+        monkeypatch.setenv(f"KEITO_{name}", value)
+    for said, seconds in [(STARTED, 0), (PROMPTED, 1), (STOPPED, 1801)]:
+        tell(said, seconds)
+    runtime = Runtime()
+    await runtime.recorder().run()
+    (shop / ".keito" / "config.yml").unlink()
+    monkeypatch.setenv("KEITO_AUTOLOG", "1")
+    tell(ended("other"), 1802)
+    monkeypatch.setenv("KEITO_AUTOLOG", autolog)
+    await runtime.recorder().run()
+    assert len(await runtime.journal.recordings.of_session(runtime.settings.account, SESSION)) == logged
+    await runtime.aclose()
+
+
 async def test_sigkill_leaves_no_goodbye_and_the_gone_process_is_enough(
     desk: Desk, keito: Keito, tell: Tell, neighbour: Neighbour, monkeypatch: pytest.MonkeyPatch
 ) -> None:

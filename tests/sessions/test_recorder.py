@@ -9,6 +9,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from keito_mcp import spool
+from keito_mcp.commands.sync import deliver
+from keito_mcp.journal import Amendment
 from keito_mcp.runtime import embedded_runtime
 from keito_mcp.sessions.rules import Rules
 from tests.identity.calls import SESSION as THEIR_SESSION
@@ -53,11 +55,11 @@ class Host:
         if moment > self.clock.wall:
             self.clock.pass_time(moment - self.clock.wall)
 
-    async def record(self) -> None:
-        async def rules_of(_: str) -> Rules | None:
-            return self.rules
+    async def rules_of(self, _: str) -> Rules | None:
+        return self.rules
 
-        await self.desk.runtime.recorder(rules_of).run()
+    async def record(self) -> None:
+        await self.desk.runtime.recorder(self.rules_of).run()
         await self.desk.deliver_all()
 
     async def said(self) -> tuple[str, str]:
@@ -132,16 +134,46 @@ async def test_a_resumed_session_raises_its_entry(host: Host, keito: Keito) -> N
     assert entry["metadata"]["turns"] == 2
 
 
-async def test_what_was_said_stays_in_the_notes_where_nothing_is_said_since(host: Host, keito: Keito) -> None:
-    host.turn(0, 3600, message="All tests (3) pass: done.")
+@pytest.mark.parametrize("redact", [False, True])
+async def test_a_session_that_goes_on_without_a_word_keeps_its_summary_unless_notes_are_redacted(
+    host: Host,
+    keito: Keito,
+    redact: bool,  # noqa: FBT001 -- a table
+) -> None:
+    host.turn(0, 3600, message="All tests pass.")
     host.tell("end", 3610)
     await host.record()
+    assert host.rules is not None
+    host.rules = replace(host.rules, redact_notes=redact)
+    host.tell("resume", 7200)
+    host.tell("prompt", 7300)
+    host.tell("end", 7310)
+    await host.record()
+    said = "" if redact else ": All tests pass."
+    assert keito.entries()[0]["notes"] == f"Agent session in shop (2 turns){said}"
+
+
+async def test_what_another_process_recorded_by_fewer_events_meanwhile_doesnt_stay(host: Host, keito: Keito) -> None:
+    journal = host.desk.runtime.journal
+    host.turn(0, 3600)
+    host.tell("end", 3610)
+    await host.record()
+    [told] = await journal.recordings.told()
+    fewer = told.recorded
+    assert fewer is not None
     host.tell("resume", 7200)
     host.turn(7300, 9100)
     host.tell("end", 9200)
     await host.record()
-    [entry] = keito.entries()
-    assert entry["notes"] == "Agent session in shop (2 turns): All tests (3) pass: done."
+    [told] = await journal.recordings.told()
+    # The other process changed the entry after this one did, and was the first to say what became of the session.
+    [entry] = await journal.recordings.of_session(host.desk.runtime.settings.account, SESSION)
+    await journal.amend(Amendment(entry_key=entry.entry_key, body={"hours": 1.0}, leave_now=False), host.clock.now())
+    assert told.recorded is not None
+    await journal.recordings.settle(fewer, None)
+    await journal.recordings.settle(told.recorded, None)
+    await host.record()
+    assert standing(keito) == [(1.5, "2026-03-06")]
 
 
 async def test_a_session_over_midnight_is_two_entries(host: Host, keito: Keito) -> None:
@@ -191,11 +223,9 @@ async def test_an_entry_that_a_person_changed_stays_and_only_later_time_goes_int
     host.tell("resume", 7200)
     host.turn(7300, 9100)
     host.tell("end", 9200)
-    await host.record()
     # The first pass finds out; what is beyond is logged by the next.
-    host.tell("resume", 9300)
-    host.tell("end", 9310)
-    await host.record()
+    for _ in range(3):
+        await host.record()
     one, other = keito.entries()
     assert {name: one[name] for name in edit} == edit
     assert (one["hours"], other["hours"]) == (edit.get("hours", 1), 0.5)
@@ -208,10 +238,65 @@ async def test_an_entry_that_a_person_deleted_is_not_made_again(host: Host, keit
     await keito.person("DELETE", keito.entries()[0]["id"])
     host.tell("resume", 7200)
     host.turn(7300, 9100)
-    for seconds in (9200, 9300):
-        host.tell("end", seconds)
+    host.tell("end", 9200)
+    for _ in range(3):
         await host.record()
     assert standing(keito) == [(0.5, "2026-03-06")]
+
+
+async def test_time_beyond_an_approved_entry_goes_into_another(host: Host, keito: Keito) -> None:
+    host.turn(0, 3600)
+    host.tell("end", 3610)
+    await host.record()
+    keito.store.approve(keito.entries()[0]["id"])
+    host.tell("resume", 7200)
+    host.turn(7300, 9100)
+    host.tell("end", 9200)
+    for _ in range(3):
+        await host.record()
+    assert standing(keito) == [(1, "2026-03-06"), (0.5, "2026-03-06")]
+
+
+async def test_one_sync_finds_out_what_a_person_changed_and_logs_what_is_beyond(
+    host: Host, keito: Keito, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    host.turn(0, 3600)
+    host.tell("end", 3610)
+    await host.record()
+    await keito.person("PATCH", keito.entries()[0]["id"], notes="Other")
+    host.tell("resume", 7200)
+    host.turn(7300, 9100)
+    host.tell("end", 9200)
+    monkeypatch.setattr(host.desk.runtime, "_rules_of", host.rules_of)
+    report = await deliver(host.desk.runtime)
+    assert len(report.refused) == 1
+    assert standing(keito) == [(1, "2026-03-06"), (0.5, "2026-03-06")]
+
+
+async def test_an_entry_that_keito_refuses_to_make_is_not_tried_again_and_again(host: Host, keito: Keito) -> None:
+    assert host.rules is not None
+    host.rules = replace(host.rules, project_id="prj_forbidden")
+    host.turn(0, 3600)
+    host.tell("end", 3610)
+    for _ in range(3):
+        await host.record()
+    assert keito.methods.count("POST") == 1
+
+
+async def test_an_entry_that_keito_refused_to_make_can_be_restored_once_that_is_mended(
+    host: Host, keito: Keito
+) -> None:
+    assert host.rules is not None
+    mended, host.rules = host.rules, replace(host.rules, project_id="prj_forbidden")
+    host.turn(0, 3600)
+    host.tell("end", 3610)
+    await host.record()
+    assert standing(keito) == []
+    host.rules = mended
+    for _ in range(2):
+        await host.desk.runtime.timesheet.restore(host.desk.runtime.settings.account, SESSION)
+        await host.record()
+        assert standing(keito) == [(1, "2026-03-06")]
 
 
 # --- what the agent logs itself ---
@@ -235,6 +320,20 @@ async def test_no_moment_is_billed_twice(host: Host, agent: Agent, keito: Keito)
     await host.record()
     # Two hours of turn; half an hour of timer and half an hour of log are theirs already.
     assert sorted(standing(keito)) == [(0.5, "2026-03-06"), (0.5, "2026-03-06"), (1, "2026-03-06")]
+
+
+async def test_a_rest_under_the_shortest_is_not_logged_either_where_more_was_logged_before(
+    host: Host, agent: Agent, keito: Keito
+) -> None:
+    host.turn(0, 3600)
+    host.tell("end", 3610)
+    await host.record()
+    host.at(3700)
+    await agent.call("log_time", hours=0.99, notes="Read")
+    host.tell("resume", 4000)
+    host.tell("end", 4010)
+    await host.record()
+    assert standing(keito) == [(0.99, "2026-03-06")]
 
 
 async def test_a_timer_that_its_session_left_running_ends_with_it(host: Host, agent: Agent, keito: Keito) -> None:
@@ -269,6 +368,48 @@ async def test_a_sub_agents_timer_ends_with_the_sub_agent_while_its_session_goes
     assert keito.entry(main["id"])["is_running"] is True
 
 
+@pytest.fixture
+def named(make_desk: MakeDesk, clock: FakeClock, tmp_path: Path) -> tuple[Host, ClaudeFiles]:
+    """A Claude Code whose operator names each of its sessions alike (`KEITO_SESSION_ID`)."""
+    desk = make_desk(session_id="named")
+    files = ClaudeFiles(tmp_path / "home")
+    desk.runtime.__dict__["machine"] = files.machine()
+    return Host(desk, clock, tmp_path), files
+
+
+async def test_a_discard_holds_for_a_session_that_the_operator_names(
+    named: tuple[Host, ClaudeFiles], keito: Keito
+) -> None:
+    host, files = named
+    host.tell("prompt", 0, session_id=THEIR_SESSION)
+    host.tell("stop", 1800, session_id=THEIR_SESSION)
+    host.tell("end", 1810, session_id=THEIR_SESSION)
+    await host.record()
+    assert standing(keito) == [(0.5, "2026-03-06")]
+    host.tell("prompt", 2000, session_id=THEIR_SESSION)
+    host.at(3800)
+    async with host.desk.client() as agent:
+        answer = await Claude(agent, files).call("discard_session")
+        assert answer["queued"] == [keito.entries()[0]["id"]]
+    host.tell("stop", 4700, session_id=THEIR_SESSION)
+    host.tell("end", 4710, session_id=THEIR_SESSION)
+    await host.record()
+    assert standing(keito) == [(0.25, "2026-03-06")]
+
+
+async def test_the_running_timer_of_a_failed_session_that_the_operator_names_is_discarded(
+    named: tuple[Host, ClaudeFiles], keito: Keito
+) -> None:
+    host, files = named
+    host.tell("prompt", 0, session_id=THEIR_SESSION)
+    async with host.desk.client() as agent:
+        await Claude(agent, files).call("start_timer", notes="Fix")
+    host.tell("fail", 1800, session_id=THEIR_SESSION)
+    host.tell("end", 1810, session_id=THEIR_SESSION)
+    await host.record()
+    assert keito.entries() == []
+
+
 # --- failed, interrupted, discarded ---
 
 
@@ -282,6 +423,20 @@ async def test_a_failed_session_logs_nothing_and_its_timer_is_discarded(host: Ho
     outcome, said = await host.said()
     assert outcome == "failed"
     assert "on_failure" in said
+
+
+async def test_a_failed_sessions_timer_is_restored_with_the_hours_until_the_session_ended(
+    host: Host, agent: Agent, keito: Keito
+) -> None:
+    host.tell("prompt", 0)
+    await agent.call("start_timer", notes="Fix")
+    host.tell("fail", 1800)
+    host.tell("end", 9 * 3600)
+    await host.record()
+    assert keito.entries() == []
+    await host.desk.runtime.timesheet.restore(host.desk.runtime.settings.account, SESSION)
+    await host.record()
+    assert standing(keito) == [(0.5, "2026-03-06")]
 
 
 async def test_failed_turns_that_a_completed_one_followed_count(host: Host, keito: Keito) -> None:
@@ -453,6 +608,19 @@ async def test_the_transcripts_last_row_is_a_sign_of_life(
     assert keito.entries()[0]["metadata"]["model"] == "claude-opus-5"
 
 
+async def test_a_sleep_of_the_machine_before_the_transcripts_last_row_is_not_counted(
+    host: Host, keito: Keito, clock: FakeClock, neighbour: Neighbour, tmp_path: Path
+) -> None:
+    transcript = tmp_path / "session-1.jsonl"
+    transcript.write_text('{"type": "user", "timestamp": "2026-03-06T20:15:00Z"}\n')
+    host.tell("prompt", 0, process=neighbour.name, transcript=str(transcript))
+    clock.wall += timedelta(hours=8)
+    clock.pass_time(timedelta(minutes=15))
+    neighbour.end()
+    await host.record()
+    assert standing(keito) == [(0.25, "2026-03-06")]
+
+
 # --- where it goes ---
 
 
@@ -519,6 +687,63 @@ async def test_what_is_queued_while_keito_is_away_arrives_once(host: Host, keito
     assert standing(keito) == [(1, "2026-03-06")]
 
 
+async def test_what_was_recorded_under_an_earlier_account_is_not_billed_under_the_next(
+    host: Host, make_desk: MakeDesk, keito: Keito
+) -> None:
+    assert host.rules is not None
+    host.turn(0, 3600)
+    host.tell("end", 3610)
+    await host.record()
+    host.tell("resume", 4000)
+    host.turn(4100, 5900)
+    host.tell("end", 5910)
+    await host.record()
+    assert standing(keito) == [(1.5, "2026-03-06")]
+    host.desk = make_desk(session_id=SESSION, account_id="co_of_the_same_key")
+    host.rules = replace(host.rules, account=host.desk.runtime.settings.account)
+    host.tell("resume", 7200)
+    host.turn(7300, 9100)
+    host.tell("end", 9200)
+    for _ in range(2):
+        await host.record()
+    host.tell("resume", 9300)
+    host.turn(9400, 11_200)
+    host.tell("end", 11_210)
+    await host.record()
+    assert standing(keito) == [(1.5, "2026-03-06"), (1, "2026-03-06")]
+
+
+async def test_a_session_whose_folder_is_gone_when_its_end_is_taken_in_is_of_its_repository(
+    host: Host, keito: Keito
+) -> None:
+    host.turn(0, 3600)
+    host.tell("end", 3610, folder="/a/worktree/that/is/gone")
+
+    async def rules_of(root: str) -> Rules | None:
+        return host.rules if root == str(host.root) else None
+
+    await host.desk.runtime.recorder(rules_of).run()
+    await host.desk.deliver_all()
+    assert standing(keito) == [(1, "2026-03-06")]
+
+
+async def test_a_session_that_goes_on_after_a_season_keeps_the_entry_that_stands(
+    host: Host, keito: Keito, clock: FakeClock
+) -> None:
+    host.turn(0, 3600)
+    host.tell("end", 3610)
+    # Keito was away, or the machine was off.
+    clock.pass_time(timedelta(days=5))
+    await host.record()
+    clock.pass_time(timedelta(days=86))
+    await host.desk.runtime.journal.prune(clock.wall - timedelta(days=90))
+    later = (clock.wall - NOON).total_seconds()
+    host.tell("resume", later)
+    host.tell("end", later + 10)
+    await host.record()
+    assert standing(keito) == [(1, "2026-03-06")]
+
+
 async def test_the_embedded_keito_never_takes_a_session_from_its_account(host: Host, keito: Keito) -> None:
     host.turn(0, 3600)
     host.tell("end", 3610)
@@ -527,6 +752,21 @@ async def test_the_embedded_keito_never_takes_a_session_from_its_account(host: H
     await sandbox.aclose()
     await host.record()
     assert standing(keito) == [(1, "2026-03-06")]
+
+
+async def test_a_session_without_a_project_waits_for_one_with_all_that_is_known_of_it(host: Host, keito: Keito) -> None:
+    assert host.rules is not None
+    host.rules = replace(host.rules, project_id=None)
+    host.turn(0, 3600, message="All tests pass.")
+    host.tell("end", 3610)
+    await host.record()
+    assert (await host.said())[0] == "left"
+    commits = len(host.desk.commits)
+    await host.record()
+    assert len(host.desk.commits) == commits
+    host.rules = replace(host.rules, project_id=PROJECT)
+    await host.record()
+    assert keito.entries()[0]["notes"] == "Agent session in shop (1 turn): All tests pass."
 
 
 async def test_the_pauses_of_the_repository_are_not_counted(host: Host, keito: Keito) -> None:
