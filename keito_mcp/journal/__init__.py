@@ -6,7 +6,8 @@ from keito_mcp.journal.file import JournalError
 from keito_mcp.journal.journal import Journal
 from keito_mcp.journal.overview import SessionOverview
 from keito_mcp.journal.queue import IsGone
-from keito_mcp.journal.recordings import LOOK_AGAIN, Pause, Recorded, Recordings, TakenIn, Told
+from keito_mcp.journal.recorded import Pause, Recorded, TakenIn, Told
+from keito_mcp.journal.recordings import LOOK_AGAIN, Recordings
 from keito_mcp.journal.rows import Abandoned, Claimed, Earlier, Entry, Owner, Settlement, Sign, Write, asked_for
 from keito_mcp.journal.states import EntryState, NoSuchWay, WriteKind, WriteState
 from keito_mcp.journal.undoing import Thrown

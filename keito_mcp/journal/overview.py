@@ -6,7 +6,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from keito_mcp.journal import columns, queue, recordings
-from keito_mcp.journal.recordings import Recorded
+from keito_mcp.journal.recorded import Recorded
 from keito_mcp.journal.rows import Entry, Write
 from keito_mcp.journal.states import EntryState, WriteState
 
