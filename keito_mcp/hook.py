@@ -96,8 +96,12 @@ def _leave_word(state: str, event: str | None, host: str | None) -> None:
 
 def _redacts(root: str) -> bool:
     """Whether a repository's configuration says that notes are redacted; to read its YAML would take too long."""
-    with open(os.path.join(root, checkout.CONFIG), encoding="utf-8", errors="replace") as opened:
-        text = opened.read(1 << 16).lower()
+    try:
+        with open(os.path.join(root, checkout.CONFIG), encoding="utf-8", errors="replace") as opened:
+            text = opened.read(1 << 16).lower()
+    except OSError:
+        # What it says isn't known; the event is kept all the same.
+        return True
     said = text.partition("redact_notes")[2].lstrip("'\"").lstrip().removeprefix(":").strip()
     return said.startswith(_TRUE)
 

@@ -150,6 +150,15 @@ def test_where_notes_are_redacted_nothing_that_the_agent_said_is_left(
     assert ("message" in hook.row) == kept
 
 
+def test_a_configuration_that_cant_be_read_loses_no_event(hook: Hook) -> None:
+    file = hook.repository / ".keito" / "config.yml"
+    file.unlink()
+    file.symlink_to(hook.repository / "missing")
+    hook.run(STOP)
+    assert hook.row["event"] == "Stop"
+    assert "message" not in hook.row
+
+
 def test_who_wants_all_repositories_gets_them(hook: Hook, tmp_path: Path) -> None:
     hook.run(STOP, env={"CLAUDE_PROJECT_DIR": str(tmp_path / "elsewhere"), "KEITO_AUTOLOG": "1"})
     assert hook.row["event"] == "Stop"
