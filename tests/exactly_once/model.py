@@ -350,6 +350,9 @@ class Model(RuleBasedStateMachine):
         item = self.items[int(entry["metadata"]["op"])]
         if item.person is not None or item.notes_of_a_person is not None:
             return
+        if does == "stop" and self.is_being_stopped(entry):
+            # Of two stops with nearly the same hours nobody can tell which one arrived.
+            return
         if self.does(does, entry):
             left = [after for after in self.world.keito.entries() if after["id"] == entry["id"]]
             if does == "notes" and entry["is_running"]:
@@ -376,6 +379,13 @@ class Model(RuleBasedStateMachine):
 
     async def call_person(self, method: str, entry_id: str, body: dict[str, Any]) -> int:
         return await self.world.person(method, entry_id, **body)
+
+    def is_being_stopped(self, entry: dict[str, Any]) -> bool:
+        """Whether a stop of an entry was sent, and nobody answered it."""
+        server = self.world.servers[0]
+        account = server.runtime.settings.account
+        waiting = self.portal.call(server.journal.unsettled, account, entry["metadata"]["entry_key"])
+        return any(write.sends and write.body.get("is_running") is False for write in waiting)
 
     def is_known(self, entry: dict[str, Any]) -> bool:
         """Whether this machine knows that an entry is there: what a person does to others can't be told from faults."""
