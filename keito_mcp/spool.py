@@ -35,7 +35,12 @@ def folder(state: str | os.PathLike[str]) -> str:
 
 def call_file(state: str | os.PathLike[str], call_id: str) -> str | None:
     """The file of one tool call, by the host's id of it; None for an id that can't be a file's name."""
-    return os.path.join(folder(state), f"{call_id}.json") if _CALL_ID.fullmatch(call_id) else None
+    return os.path.join(folder(state), f"{call_id}.json") if is_call_id(call_id) else None
+
+
+def is_call_id(text: str) -> bool:
+    """Whether a text can be a host's id of a tool call."""
+    return _CALL_ID.fullmatch(text) is not None
 
 
 def event_file(state: str | os.PathLike[str]) -> str:
@@ -45,7 +50,7 @@ def event_file(state: str | os.PathLike[str]) -> str:
 
 def is_of_a_call(name: str) -> bool:
     """Whether a file of this name is a tool call's."""
-    return _CALL_ID.fullmatch(name.removesuffix(".json")) is not None
+    return is_call_id(name.removesuffix(".json"))
 
 
 def write(file: str | os.PathLike[str], row: Mapping[str, object]) -> None:

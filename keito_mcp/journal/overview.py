@@ -8,7 +8,7 @@ from decimal import Decimal
 from keito_mcp.journal import columns, queue, recordings
 from keito_mcp.journal.recorded import Recorded
 from keito_mcp.journal.rows import Entry, Write
-from keito_mcp.journal.states import EntryState, WriteState
+from keito_mcp.journal.states import WriteState
 
 
 @dataclass(slots=True, kw_only=True)
@@ -32,8 +32,7 @@ class SessionOverview:
     @property
     def running(self) -> list[Entry]:
         """The timers that run."""
-        open_states = {EntryState.CREATING, EntryState.RUNNING}
-        return [entry for entry in self.entries if entry.is_timer and entry.state in open_states]
+        return [entry for entry in self.entries if entry.runs]
 
     @property
     def hours(self) -> Decimal:

@@ -16,7 +16,6 @@ from keito_mcp.journal.rows import Entry, Write
 LOOK_AGAIN = -1
 """In place of a number of events that something was recorded by: the session is to be recorded anew."""
 
-T = TypeVar("T")
 _T = TypeVar("_T")
 
 

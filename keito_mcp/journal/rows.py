@@ -75,6 +75,11 @@ class Entry:
         return self.started is not None
 
     @property
+    def runs(self) -> bool:
+        """Whether it is a timer that nobody stopped, as far as this machine knows."""
+        return self.is_timer and self.state in {EntryState.CREATING, EntryState.RUNNING}
+
+    @property
     def handle(self) -> str:
         """How a call names it: by Keito's id, or by its key as long as Keito hasn't answered."""
         return self.entry_id or self.entry_key

@@ -5,6 +5,7 @@ import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from keito_mcp import hours as decimal_hours
 from keito_mcp.clock import Instant, elapsed
 from keito_mcp.identity import Fact, Identity
 from keito_mcp.identity.git import Repository
-from keito_mcp.journal import LOOK_AGAIN, Entry, EntryState, JournalError, Owner, Recorded, Told
+from keito_mcp.journal import LOOK_AGAIN, Entry, JournalError, Owner, Recorded, Told
 from keito_mcp.sessions import events as host_events
 from keito_mcp.sessions.active import Effect, Mark, active_time
 from keito_mcp.sessions.events import Event, Kind
@@ -124,6 +125,10 @@ class Recorder:
         """What the session's agents did with this server's tools."""
         return await self._ledger.journal.recordings.made_in(self._account, session_id)
 
+    async def _running(self, session: _Session) -> list[Entry]:
+        """The timers of the session's agents that run."""
+        return [entry for entry in await self._own(session.session_id) if entry.runs]
+
     def _is_over(self, session: _Session) -> bool:
         """Whether its host said so, is gone, or has been silent for long."""
         lives = [event.kind for event in session.events if event.kind is not Kind.SIGN]
@@ -146,7 +151,7 @@ class Recorder:
             if was_only_interrupted(session.turns) and not rules.keeps_interrupted:
                 await self._throw_away(session, "The session was interrupted.")
                 return INTERRUPTED, "Every turn was interrupted, so nothing was logged (agent_tracking.on_interrupted)."
-        for entry in self._running(await self._own(session.session_id)):
+        for entry in await self._running(session):
             await abandoned.end(self._ledger, entry, session.end)
         days = active_time(session.events, await self._marks(session), rules.zone)
         return await self._log(session, rules, days)
@@ -163,7 +168,7 @@ class Recorder:
         for day, took in sorted(days.items()):
             counted = min(took, rules.longest)
             work = self._work(session, rules, worker, took, message)
-            hours = decimal_hours.of_duration(counted) if counted else decimal_hours.MOST * 0
+            hours = decimal_hours.of_duration(counted) if counted else Decimal(0)
             try:
                 entry = await recording.record(self._ledger, worker, Day(day=day, hours=hours, work=work), shortest)
             except Problem as error:
@@ -224,24 +229,19 @@ class Recorder:
 
     async def _throw_away(self, session: _Session, reason: str) -> None:
         await recording.withdraw(self._ledger, self._account, session.session_id, reason)
-        running = self._running(await self._own(session.session_id))
+        running = await self._running(session)
         for entry in running:
             # Should a person restore it, it comes back with the hours until then.
             await abandoned.end(self._ledger, entry, session.end)
         if running:
             await self._ledger.journal.throw_away(running, reason, self._ledger.clock.now())
 
-    def _running(self, entries: Sequence[Entry]) -> list[Entry]:
-        return [
-            entry for entry in entries if entry.is_timer and entry.state in {EntryState.CREATING, EntryState.RUNNING}
-        ]
-
     async def _end_subagents(self, session: _Session) -> None:
         """Stop the timers of sub-agents that are done, while their session goes on."""
         stopped = {event.subagent_id: event.at for event in session.events if event.kind is Kind.SUBAGENT_STOPPED}
         if not stopped:
             return
-        for entry in self._running(await self._own(session.session_id)):
+        for entry in await self._running(session):
             at = stopped.get(entry.owner.subagent_id)
             if at is not None and entry.started is not None and entry.started.wall < at.wall:
                 await abandoned.end(self._ledger, entry, at)
@@ -298,7 +298,7 @@ def _of_entry(entry: Entry) -> list[Mark]:
         at = changed if entry.is_recorded else entry.ended or changed
         return [Mark(at, Effect.LOGGED, entry.spent_date, timedelta(hours=float(entry.hours)))]
     start = Mark(entry.started, Effect.TIMER_STARTED)
-    if entry.state in {EntryState.CREATING, EntryState.RUNNING}:
+    if entry.runs:
         return [start]
     stopped = entry.ended or Instant(entry.started.wall + timedelta(hours=float(entry.hours)), 0.0, "")
     return [start, Mark(stopped, Effect.TIMER_STOPPED)]

@@ -25,9 +25,7 @@ async def refuse_an_unknown_agent(ledger: Ledger, worker: Worker) -> None:
     running = [
         entry
         for entry in await ledger.journal.of_session(owner.account, owner.session_id)
-        if entry.is_timer
-        and entry.state in {EntryState.CREATING, EntryState.RUNNING}
-        and entry.owner.agent_id == owner.agent_id
+        if entry.runs and entry.owner.agent_id == owner.agent_id
     ]
     if all(entry.owner.key == owner.key for entry in running):
         return

@@ -1,6 +1,5 @@
 """Claude Code: a call carries the id of its tool use, and files of this machine say whose that is (`hosts.md` §1)."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,7 +23,6 @@ _TRANSCRIPT = "Claude Code's transcript"
 _REGISTRY = "Claude Code's registry of running sessions"
 
 _WHOSE = ("session_id", "subagent_id", "subagent")
-_ID = re.compile(r"[A-Za-z0-9_-]{1,200}")
 
 _PATIENCE = 0.13
 """Seconds that a call waits for all of it: with what goes beyond on a busy machine, less than 150 ms."""
@@ -150,7 +148,7 @@ def _answer(seen: _Seen, row: Row | None, left: frozenset[str]) -> Answer:
 
 def _tool_use(call: Call) -> str | None:
     value = call.meta.get(_TOOL_USE)
-    return value if isinstance(value, str) and _ID.fullmatch(value) else None
+    return value if isinstance(value, str) and spool.is_call_id(value) else None
 
 
 def _spawned(machine: Machine) -> str | None:
