@@ -60,7 +60,7 @@ def _stdio(chosen: argparse.Namespace) -> int:
 
     gc.disable()
     from keito_mcp.server import build_server
-    from keito_mcp.transports import run_stdio
+    from keito_mcp.transports.stdio import run_stdio
 
     server = build_server(_runtime(chosen, serves_one_user=True))
     gc.freeze()
@@ -73,25 +73,26 @@ def _serve(chosen: argparse.Namespace) -> int:
         return _stdio(chosen)
     import anyio
 
-    from keito_mcp import transports
     from keito_mcp.server import build_server
+    from keito_mcp.transports import http
+    from keito_mcp.transports.ending import end_on_signals
 
     def announce(url: str) -> None:
         paths = {
-            "http": (transports.HTTP_PATH, transports.SSE_PATH),
-            "sse": (transports.SSE_PATH, transports.HTTP_PATH),
+            "http": (http.HTTP_PATH, http.SSE_PATH),
+            "sse": (http.SSE_PATH, http.HTTP_PATH),
         }
         first, second = paths[chosen.transport]
         _say_aside(f"keito-mcp listens on {url}{first} (and {second})")
 
     async def serve() -> None:
         server = build_server(_runtime(chosen, serves_one_user=False))
-        await transports.serve_http(server, host=chosen.host, port=chosen.port, on_ready=announce)
+        await http.serve_http(server, host=chosen.host, port=chosen.port, on_ready=announce)
 
-    transports.end_on_signals()
+    end_on_signals()
     try:
         anyio.run(serve)
-    except transports.NotLoopback as error:
+    except http.NotLoopback as error:
         _say_aside(str(error))
         return FAILED
     except OSError as error:

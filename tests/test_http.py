@@ -16,7 +16,7 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.types import Implementation, TextContent, TextResourceContents
 
 from keito_mcp.server import KeitoServer
-from keito_mcp.transports import NotLoopback, serve_http
+from keito_mcp.transports.http import NotLoopback, serve_http
 from tests.identity.calls import SESSION, SUBAGENT, TOOL_USE, ClaudeFiles, tool_use_row
 from tests.kit import Agent, Desk, Keito, MakeDesk, until
 from tests.processes import LEGACY, MODERN, PATIENCE, environment, gone, listening, run
