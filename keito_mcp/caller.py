@@ -34,7 +34,7 @@ async def identity(ctx: Context[Runtime, Any], runtime: Runtime) -> Identity:
             machine=_machine(request, runtime),
             transport_session=_transport_session(ctx),
             process_session=runtime.session,
-            operator=runtime.operator(),
+            operator=runtime.own.operator(),
         )
     )
 
@@ -49,7 +49,7 @@ async def worker(ctx: Context[Runtime, Any], runtime: Runtime) -> Worker:
     configuration = runtime.settings.configuration
     return Worker(
         identity=who,
-        owner=runtime.owner(who),
+        owner=runtime.own.owner(who),
         repository=repository,
         configured=configuration.metadata if configuration else {},
         session_is_shared=not has_its_own,

@@ -3,7 +3,6 @@
 import os
 import re
 from datetime import date, datetime, tzinfo
-from functools import cached_property
 from hashlib import sha256
 from ipaddress import ip_address
 from pathlib import Path
@@ -15,6 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, Secret
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from keito_mcp import paths
+from keito_mcp.principal import Principal
 from keito_mcp.repository import NAME, Configuration, ConfigurationError
 
 DEFAULT_API_URL = "https://api.keito.ai"
@@ -152,6 +152,7 @@ class Settings(BaseSettings):
         return name
 
     _configuration: Configuration | None = PrivateAttr(None)
+    _principal: Principal | None = PrivateAttr(None)
 
     @classmethod
     def load(cls, folder: Path | None = None) -> Self:
@@ -197,17 +198,43 @@ class Settings(BaseSettings):
         from_the_file = in_the_file == getattr(self, field) and variable(field) not in os.environ
         return NAME if in_the_file is not None and from_the_file else "environment"
 
-    @cached_property
-    def account(self) -> str:
-        """Whose entries these are: a hash of the address and the account id, or of the address and the key."""
+    def of(self, principal: Principal) -> Self:
+        """These settings for calls that are made on behalf of a principal, with their key where they have their own."""
+        own = {"api_key": principal.api_key, "account_id": principal.account_id or self.account_id}
+        settings = self.model_copy(update=own if principal.api_key else {})
+        settings._principal = principal  # noqa: SLF001 -- of its own class
+        return settings
+
+    @property
+    def rated_account(self) -> str:
+        """Whose rate limit its requests count for: all principals of a server's key share that of the key."""
         key = self.api_key.get_secret_value() if self.api_key else ""
         owner = f"account {self.account_id}" if self.account_id else f"key {key}"
-        return sha256(f"{self.api_url}\n{owner}".encode()).hexdigest()[:24]
+        return _hashed(self.api_url, owner)
+
+    @property
+    def account(self) -> str:
+        """Whose entries these are: a hash of the address and the account id, or of the address and the key.
+
+        Of a principal with a key of their own, of all three: two of the same company must not meet here. Of one with
+        a token, of the server's and the token's name.
+        """
+        if self._principal is None:
+            return self.rated_account
+        if self._principal.api_key is None:
+            return _hashed(self.rated_account, f"token {self._principal.name}")
+        return _hashed(self.rated_account, f"key {self._principal.api_key.get_secret_value()}")
 
     @property
     def account_is(self) -> str:
         """The account in words; a key is told from another one by a piece of its hash."""
-        return f"{self.api_url}, {f'account {self.account_id}' if self.account_id else f'key #{self.account[:6]}'}"
+        names = [f"account {self.account_id}"] if self.account_id else []
+        if self._principal is not None:
+            kind = "token" if self._principal.api_key is None else "key"
+            names.append(f"{kind} {self._principal.name}")
+        elif not names:
+            names = [f"key #{self.account[:6]}"]
+        return ", ".join([self.api_url, *names])
 
     @property
     def folder(self) -> Path:
@@ -230,6 +257,10 @@ class Settings(BaseSettings):
 def variable(field: str) -> str:
     """The environment variable of a field of `Settings`."""
     return f"KEITO_{field.upper()}"
+
+
+def _hashed(*parts: str) -> str:
+    return sha256("\n".join(parts).encode()).hexdigest()[:24]
 
 
 def _sentence(error: ValidationError) -> str:

@@ -72,7 +72,7 @@ async def examine(runtime: Runtime) -> Report:
         machine=runtime.machine,
         is_from_a_shell=True,
         process_session=runtime.session,
-        operator=runtime.operator(),
+        operator=runtime.own.operator(),
     )
     report = Report(
         version=__version__,
@@ -105,7 +105,7 @@ def _settings(settings: Settings, *, embedded: bool) -> dict[str, dict[str, Any]
 async def _reach(runtime: Runtime) -> tuple[str, bool]:
     begun = time.perf_counter()
     try:
-        await KeitoV1(runtime.client).list(TimeEntryFilter(limit=1))
+        await KeitoV1(runtime.own.client).list(TimeEntryFilter(limit=1))
     except SettingsError as error:
         return str(error), False
     except KeitoError as error:

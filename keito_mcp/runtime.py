@@ -1,4 +1,4 @@
-"""What lives as long as the server: settings, one HTTP client, one journal, one clock; each made on first use.
+"""What lives as long as the server: settings, the connections, one journal, one clock; each made on first use.
 
 A host starts servers for health checks too, so nothing here is touched before the first tool call.
 """
@@ -16,20 +16,21 @@ import anyio
 import anyio.to_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from starlette.types import ASGIApp
 
+    from keito_mcp.account import Account
     from keito_mcp.clock import Clock
     from keito_mcp.config import Settings
-    from keito_mcp.identity import Identifier, Identity, Machine
+    from keito_mcp.identity import Identifier, Machine
     from keito_mcp.identity.git import Repository
-    from keito_mcp.journal import Journal, Owner
-    from keito_mcp.keito import Client, Timeouts
+    from keito_mcp.journal import Journal
+    from keito_mcp.keito import Connections, Timeouts
+    from keito_mcp.principal import Principal
     from keito_mcp.sandbox import Store
-    from keito_mcp.sessions.recorder import Recorder, RulesOf
     from keito_mcp.sessions.rules import Rules
-    from keito_mcp.timesheet import Background, Beat, Courier, Ledger, Timesheet
+    from keito_mcp.timesheet import Background, Beat, Locks
 
 _log = logging.getLogger(__name__)
 
@@ -130,15 +131,33 @@ class Runtime:
         return Repository(self._folder) if self._folder else None
 
     @cached_property
-    def client(self) -> Client:
-        """The HTTP client; raises `SettingsError` where there is no key."""
-        from keito_mcp.config import SettingsError
-        from keito_mcp.keito import Client
+    def connections(self) -> Connections:
+        """The connections to Keito of all accounts."""
+        from keito_mcp.keito import Connections
 
-        key = self.settings.api_key
-        if key is None:
-            raise SettingsError("KEITO_API_KEY is not set; make a key in Keito under Settings → API and set it")
-        return Client(self.settings.api_url, key.get_secret_value(), timeouts=self._timeouts, app=self._embedded_app())
+        return Connections(timeouts=self._timeouts, app=self._embedded_app())
+
+    @cached_property
+    def locks(self) -> Locks:
+        """What keeps calls about the same timer apart, whichever account's calls they are."""
+        from keito_mcp.timesheet import Locks
+
+        return Locks()
+
+    @cached_property
+    def own(self) -> Account:
+        """The server's own account; raises `SettingsError`."""
+        from keito_mcp.account import Account
+
+        return Account(self, self.settings)
+
+    def account_of(self, principal: Principal | None) -> Account:
+        """The account that a call is made in; raises `SettingsError`."""
+        if principal is None:
+            return self.own
+        from keito_mcp.account import Account
+
+        return Account(self, self.settings.of(principal), principal)
 
     def _embedded_app(self) -> ASGIApp | None:
         if self._embedded is None:
@@ -155,44 +174,7 @@ class Runtime:
 
         return self._clock or SystemClock()
 
-    @cached_property
-    def timesheet(self) -> Timesheet:
-        """The agents' timesheet; raises `SettingsError`."""
-        from keito_mcp.timesheet import Timesheet
-
-        settings = self.settings
-        ledger = self._ledger(self.client)
-        return Timesheet(ledger, project_id=settings.project_id, task_id=settings.task_id, wake=self._wake)
-
-    def courier(self, requests_a_minute: int) -> Courier:
-        """Who delivers what waits, at no more than so many requests a minute; raises `SettingsError`."""
-        from keito_mcp.keito import Timeouts
-        from keito_mcp.timesheet import Courier, wait_for_turn
-
-        account, journal, clock = self.settings.account, self.journal, self.clock
-
-        async def turn() -> None:
-            await wait_for_turn(journal, clock, account, requests_a_minute)
-
-        # Turns are waited for outside of these; what failed is tried again by the queue.
-        usual = self.client.timeouts
-        patient = Timeouts(attempt=usual.attempt, read=1.0 + usual.attempt, write=90.0, retry_after=0.0, backoff=60.0)
-        return Courier(self._ledger(self.client.paced(turn, patient)), account)
-
-    def recorder(self, rules_of: RulesOf | None = None) -> Recorder:
-        """Who records sessions as their hosts' events tell them; raises `SettingsError`.
-
-        Args:
-            rules_of: The rules of a repository; by default those of its configuration.
-        """
-        from keito_mcp.sessions.intake import Intake
-        from keito_mcp.sessions.recorder import Recorder
-
-        settings = self.settings
-        intake = Intake(self.journal, self.clock, settings.folder)
-        return Recorder(self._ledger(self.client), settings.account, intake, rules_of or self._rules_of)
-
-    async def _rules_of(self, root: str) -> Rules | None:
+    async def rules_of(self, root: str) -> Rules | None:
         """The rules of a repository, by its configuration; without one, the operator's. None where it can't be used."""
         from keito_mcp.config import SettingsError
         from keito_mcp.sessions.rules import Rules
@@ -208,22 +190,14 @@ class Runtime:
         # Its file may have been removed since.
         return Rules.of(settings) if settings.configuration or settings.autolog else None
 
-    def _ledger(self, client: Client) -> Ledger:
-        from keito_mcp.keito import KeitoV1
-        from keito_mcp.timesheet import Ledger, Place
-
-        settings = self.settings
-        place = Place(day=settings.day, account_is=settings.account_is, serves_one_user=self.serves_one_user)
-        return Ledger(KeitoV1(client), self.journal, self.clock, place, client.timeouts)
-
     async def work_in_background(self) -> None:
         """Give signs of life and deliver what waits, from the first call on, until cancelled."""
         from keito_mcp.timesheet import Background
         from keito_mcp.waits import BACKGROUND_RATE
 
         await self._called.wait()
-        courier = self.courier(BACKGROUND_RATE)
-        prepare = self.recorder().run if self.serves_one_user else None
+        courier = self.own.courier(BACKGROUND_RATE)
+        prepare = self.own.recorder().run if self.serves_one_user else None
         self._background = Background(self.journal, self.clock, courier, self._beat, self._left, prepare)
         await self._background.run()
 
@@ -233,35 +207,16 @@ class Runtime:
             return frozenset()
         return await anyio.to_thread.run_sync(self.identifier.left, self.machine)
 
-    def _wake(self, *, reached: bool) -> None:
+    def wake(self, *, reached: bool) -> None:
+        """Told after each call, and whether Keito was `reached` by it."""
         self._called.set()
         if self._background is not None:
             self._background.wake(reached=reached)
 
-    def operator(self) -> Mapping[str, str]:
-        """The identity that the operator's settings fix for every caller of this server."""
-        if not self.serves_one_user:
-            return {}
-        fields = ("agent_id", "agent_type", "session_id", "model")
-        return {field: value for field in fields if (value := getattr(self.settings, field))}
-
-    def owner(self, identity: Identity) -> Owner:
-        """Under whom an agent's timers are kept."""
-        from keito_mcp.journal import Owner
-
-        return Owner(
-            account=self.settings.account,
-            session_id=identity.session_id,
-            agent_id=identity.agent_id,
-            subagent_id=identity.subagent_id,
-            session_is_certain=identity.session_is_certain,
-            process=self.journal.process,
-        )
-
     async def aclose(self) -> None:
         """Close what was opened. Nothing depends on it: what matters is in the journal already."""
-        if "client" in self.__dict__:
-            await self.client.aclose()
+        if "connections" in self.__dict__:
+            await self.connections.aclose()
         if "journal" in self.__dict__:
             self.journal.close()
         if self._store is not None:

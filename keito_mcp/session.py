@@ -28,7 +28,7 @@ def described(identity: Identity) -> dict[str, dict[str, Any]]:
 async def session(identity: Identity, runtime: Runtime) -> dict[str, Any]:
     """The content of `keito://session`; a journal that can't be read is said in `problem`; raises `SettingsError`."""
     content: dict[str, Any] = {"identity": described(identity)}
-    owner = runtime.owner(identity)
+    owner = runtime.own.owner(identity)
     try:
         timer = await runtime.journal.open_timer(owner)
         unsettled = await runtime.journal.unsettled(owner.account)

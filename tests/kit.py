@@ -239,7 +239,7 @@ class Desk:
     async def deliver(self) -> list[Delivered]:
         """Deliver what may be delivered at this moment."""
         delivered: list[Delivered] = []
-        await self.runtime.courier(UNHURRIED).run(delivered.append)
+        await self.runtime.own.courier(UNHURRIED).run(delivered.append)
         return delivered
 
     async def deliver_all(self, within: timedelta = timedelta(hours=1)) -> list[Delivered]:
@@ -247,7 +247,7 @@ class Desk:
         clock, delivered = self.runtime.clock, list[Delivered]()
         assert isinstance(clock, FakeClock)
         latest = clock.wall + within
-        while (rest := await self.runtime.courier(UNHURRIED).run(delivered.append)).seconds is not None:
+        while (rest := await self.runtime.own.courier(UNHURRIED).run(delivered.append)).seconds is not None:
             clock.pass_time(timedelta(seconds=rest.seconds, milliseconds=1))
             assert clock.wall < latest, "the queue doesn't get dry"
         return delivered

@@ -87,9 +87,9 @@ async def deliver(runtime: Runtime) -> Report:
         SettingsError: A setting can't be used.
         JournalError: The journal can't be used.
     """
-    recorder = runtime.recorder()
+    recorder = runtime.own.recorder()
     await recorder.run()
-    courier = runtime.courier(SYNC_RATE)
+    courier = runtime.own.courier(SYNC_RATE)
     report, progress = Report(), Progress()
     left = len(await _waiting(runtime))
 

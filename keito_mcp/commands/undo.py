@@ -26,7 +26,7 @@ async def discard(runtime: Runtime, session_id: str, *, reason: str | None, as_j
         shown.show(text)
 
     account = runtime.settings.account
-    answer = await runtime.timesheet.discard_as_person(account, session_id, reason=reason, progress=progress)
+    answer = await runtime.own.timesheet.discard_as_person(account, session_id, reason=reason, progress=progress)
     shown.end()
     say(answer.model_dump_json(indent=1, exclude_none=True) if as_json else results.text_of(answer))
     return not answer.kept and not answer.queued
@@ -43,7 +43,7 @@ async def restore(runtime: Runtime, session_id: str, *, as_json: bool) -> bool:
         JournalError: The journal can't be used.
     """
     account = runtime.settings.account
-    restored, is_counted = await runtime.timesheet.restore(account, session_id)
+    restored, is_counted = await runtime.own.timesheet.restore(account, session_id)
     report = await deliver(runtime) if restored or is_counted else None
     recorded = await _recorded(runtime, session_id) if is_counted else None
     keys = {entry.entry_key for entry in restored}

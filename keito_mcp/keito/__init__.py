@@ -1,6 +1,6 @@
 """The thin adapter to Keito's REST API: HTTP and Keito's models, and nothing of MCP."""
 
-from keito_mcp.keito.client import Client, Timeouts
+from keito_mcp.keito.client import Client, Connections, Timeouts
 from keito_mcp.keito.errors import (
     AuthenticationFailed,
     Conflict,
@@ -30,6 +30,7 @@ __all__ = [
     "AuthenticationFailed",
     "Client",
     "Conflict",
+    "Connections",
     "InvalidRequest",
     "KeitoError",
     "KeitoV1",

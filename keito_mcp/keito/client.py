@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from http import HTTPStatus
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Self
 
 import anyio
@@ -45,61 +46,68 @@ class Timeouts:
     """The first pause between two attempts of a read; it doubles."""
 
 
-class Client:
-    """Sends requests to Keito with the key, and answers with parsed JSON or a `KeitoError`."""
+class Connections:
+    """The connections to Keito, shared by all whose requests go there; nothing of any of them stays here."""
 
-    def __init__(
-        self,
-        base_url: str,
-        api_key: str,
-        *,
-        timeouts: Timeouts | None = None,
-        app: ASGIApp | None = None,
-    ) -> None:
+    def __init__(self, *, timeouts: Timeouts | None = None, app: ASGIApp | None = None) -> None:
         """Nothing is connected, and no TLS set up, before the first request.
 
         Args:
-            base_url: Keito's address without the version, such as `https://api.keito.ai`.
-            api_key: The bearer key.
             timeouts: Other limits than the usual ones.
             app: What answers in this process, in place of the network (the embedded Keito).
         """
-        self._base_url = base_url
-        self._api_key = api_key
-        self._app = app
         self.timeouts = timeouts or Timeouts()
-        self._turn: Callable[[], Awaitable[None]] | None = None
-
-    def paced(self, turn: Callable[[], Awaitable[None]], timeouts: Timeouts) -> Self:
-        """The same client for work that nobody waits for: each request waits for its turn; closed with this one."""
-        paced = copy.copy(self)
-        paced.__dict__["_http"] = self._http
-        paced.timeouts = timeouts
-        paced._turn = turn  # noqa: SLF001 -- its own class
-        return paced
+        self.are_traced = app is None
+        self._app = app
 
     @cached_property
-    def _http(self) -> httpx.AsyncClient:
-        secure = self._base_url.startswith("https:")
+    def http(self) -> httpx.AsyncClient:
+        """The HTTP client, without a key."""
         connecting = 0.8 * self.timeouts.attempt
         return httpx.AsyncClient(
-            base_url=self._base_url,
-            headers={
-                "Authorization": f"Bearer {self._api_key}",
-                "Accept": "application/json",
-                "User-Agent": f"keito-mcp/{__version__}",
-            },
+            headers={"Accept": "application/json", "User-Agent": f"keito-mcp/{__version__}"},
             # Sooner than the whole attempt: a connection that is cancelled while it is made would stay open.
             timeout=httpx.Timeout(self.timeouts.attempt, connect=connecting, pool=connecting),
             follow_redirects=False,
             transport=httpx.ASGITransport(self._app) if self._app else None,
-            verify=truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if secure else True,
+            verify=truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+            # A cookie that Keito sets for one caller must not travel with the next one's request.
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
         )
 
     async def aclose(self) -> None:
         """Close the connections, if any were made."""
-        if "_http" in self.__dict__:
-            await self._http.aclose()
+        if "http" in self.__dict__:
+            await self.http.aclose()
+
+
+class Client:
+    """Sends requests to Keito with a key, and answers with parsed JSON or a `KeitoError`."""
+
+    def __init__(self, base_url: str, api_key: str, connections: Connections | None = None) -> None:
+        """A client over connections that others may share.
+
+        Args:
+            base_url: Keito's address without the version, such as `https://api.keito.ai`.
+            api_key: The bearer key.
+            connections: What the requests go through; its own by default.
+        """
+        self._base_url = base_url
+        self._api_key = api_key
+        self._connections = connections or Connections()
+        self.timeouts = self._connections.timeouts
+        self._turn: Callable[[], Awaitable[None]] | None = None
+
+    def paced(self, turn: Callable[[], Awaitable[None]], timeouts: Timeouts) -> Self:
+        """The same client for work that nobody waits for: each request waits for its turn."""
+        paced = copy.copy(self)
+        paced.timeouts = timeouts
+        paced._turn = turn  # noqa: SLF001 -- its own class
+        return paced
+
+    async def aclose(self) -> None:
+        """Close the connections, also for all who share them."""
+        await self._connections.aclose()
 
     async def read(self, path: str, query: Mapping[str, str] | None = None) -> Any:  # noqa: ANN401 -- JSON
         """GET, tried again after a failure that may pass, inside the deadline.
@@ -169,14 +177,20 @@ class Client:
         body: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Any:  # noqa: ANN401 -- JSON
-        departure = _Departure(traced=self._app is None)
-        request = self._http.build_request(
-            method, path, params=query, json=body, headers=headers, extensions={"trace": departure}
+        departure = _Departure(traced=self._connections.are_traced)
+        http = self._connections.http
+        request = http.build_request(
+            method,
+            f"{self._base_url}{path}",
+            params=query,
+            json=body,
+            headers={"Authorization": f"Bearer {self._api_key}", **(headers or {})},
+            extensions={"trace": departure},
         )
         try:
             # httpx limits each step of an exchange; this limits the exchange.
             with anyio.fail_after(self.timeouts.attempt):
-                response = await self._http.send(request)
+                response = await http.send(request)
         except TimeoutError as error:
             raise errors.Unreachable(
                 f"no answer within {self.timeouts.attempt:g} s", nothing_written=not departure.happened

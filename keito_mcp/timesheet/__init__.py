@@ -12,7 +12,7 @@ from keito_mcp.keito import TimeEntryFilter
 from keito_mcp.timesheet import discarding, finished, listing, recording, restoring, starting, stopping
 from keito_mcp.timesheet.background import Background, Beat
 from keito_mcp.timesheet.delivery import Courier, Delivered, Rest, wait_for_turn
-from keito_mcp.timesheet.ledger import Ledger, Place
+from keito_mcp.timesheet.ledger import Ledger, Locks, Place
 from keito_mcp.timesheet.listing import Progress
 from keito_mcp.timesheet.news import attended
 from keito_mcp.timesheet.problem import NOTHING_SENT, Problem
@@ -26,6 +26,7 @@ __all__ = [
     "Day",
     "Delivered",
     "Ledger",
+    "Locks",
     "Place",
     "Problem",
     "Rest",

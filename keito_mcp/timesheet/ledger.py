@@ -46,6 +46,17 @@ class CannotTell(Exception):
         self.error = error
 
 
+class Locks:
+    """Locks by what they are for, shared by all ledgers of a process; each is gone when nobody holds it."""
+
+    def __init__(self) -> None:
+        self._locks: WeakValueDictionary[tuple[str, ...], anyio.Lock] = WeakValueDictionary()
+
+    def of(self, key: tuple[str, ...]) -> anyio.Lock:
+        """The lock of a key, which begins with its account."""
+        return self._locks.setdefault(key, anyio.Lock())
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
     """Where a ledger is kept.
@@ -54,9 +65,11 @@ class Place:
         day: Tells the user's day of a moment.
         account_is: The account in words, for people.
         serves_one_user: Whether the end of this process is the end of the sessions that it serves.
+        locks: Those of all ledgers of this process.
     """
 
     day: Day
+    locks: Locks
     account_is: str = ""
     serves_one_user: bool = True
 
@@ -72,11 +85,10 @@ class Ledger:
         self.day = place.day
         self._place = place
         self._timeouts = timeouts
-        self._locks: WeakValueDictionary[tuple[str, ...], anyio.Lock] = WeakValueDictionary()
 
     def one_at_a_time(self, *key: str) -> anyio.Lock:
         """The lock of an agent's timer, or of one call: two of them at once are done one after the other."""
-        return self._locks.setdefault(key, anyio.Lock())
+        return self._place.locks.of(key)
 
     def sign(self, owner: Owner) -> Sign:
         """A sign of life of an owner's session, to be recorded with what it does."""

@@ -230,7 +230,9 @@ class Model(RuleBasedStateMachine):
     def stop(self, number: int, hours: Decimal | None, faults: list[dict[str, Any]], crash: int | None) -> None:
         server = self.world.servers[number]
         item = self.open.get(server.session)
-        done = self.attempt(server, lambda: server.runtime.timesheet.stop(server.worker, hours=hours), faults, crash)
+        done = self.attempt(
+            server, lambda: server.runtime.own.timesheet.stop(server.worker, hours=hours), faults, crash
+        )
         if hours is not None:
             for timer in self.items.values():
                 timer.counted = timer.counted and not (timer.session == server.session and timer.hours is None)
@@ -274,7 +276,7 @@ class Model(RuleBasedStateMachine):
         item.counted = False
         done = self.attempt(
             server,
-            lambda: server.runtime.timesheet.stop(server.worker, entry_id=item.handle, hours=hours),
+            lambda: server.runtime.own.timesheet.stop(server.worker, entry_id=item.handle, hours=hours),
             faults,
             crash,
         )
@@ -310,7 +312,7 @@ class Model(RuleBasedStateMachine):
         server = self.world.servers[number]
         self.portal.call(self.world.arrive, "POST", "PATCH", "DELETE")
         account = server.runtime.settings.account
-        restored, _ = self.portal.call(server.runtime.timesheet.restore, account, server.session)
+        restored, _ = self.portal.call(server.runtime.own.timesheet.restore, account, server.session)
         for entry in restored:
             item = self.items[int(re.sub(r"\D", "", entry.notes or ""))]
             item.wanted = True

@@ -68,7 +68,7 @@ class Server:
     def worker(self) -> Worker:
         facts = {"agent_id": "tester", "session_id": self.session, "agent_type": "claude-code"}
         identity = Identity({field: Fact(value, "the test") for field, value in facts.items()})
-        return Worker(identity=identity, owner=self.runtime.owner(identity))
+        return Worker(identity=identity, owner=self.runtime.own.owner(identity))
 
 
 @dataclass
@@ -154,7 +154,7 @@ class World:
         return answer.status_code
 
     async def log(self, server: Server, hours: Decimal, op: int) -> EntryAnswer:
-        return await server.runtime.timesheet.log(
+        return await server.runtime.own.timesheet.log(
             server.worker,
             hours=hours,
             project_id=None,
@@ -165,7 +165,7 @@ class World:
         )
 
     async def start(self, server: Server, op: int, *, replace_running: bool) -> EntryAnswer:
-        return await server.runtime.timesheet.start(
+        return await server.runtime.own.timesheet.start(
             server.worker,
             replace_running=replace_running,
             project_id=None,
@@ -179,11 +179,11 @@ class World:
         async def silent(_: int, __: int, ___: str) -> None:
             pass
 
-        return await server.runtime.timesheet.discard(server.worker, reason="it failed", progress=silent)
+        return await server.runtime.own.timesheet.discard(server.worker, reason="it failed", progress=silent)
 
     async def deliver(self, server: Server) -> list[Delivered]:
         told: list[Delivered] = []
-        await server.runtime.courier(NO_RATE).run(told.append)
+        await server.runtime.own.courier(NO_RATE).run(told.append)
         return told
 
     async def run_dry(self, server: Server) -> None:
@@ -192,7 +192,7 @@ class World:
         account = server.runtime.settings.account
         for _ in range(200):
             await self.arrive("POST", "PATCH", "DELETE")
-            rest = await server.runtime.courier(NO_RATE).run(lambda _: None)
+            rest = await server.runtime.own.courier(NO_RATE).run(lambda _: None)
             if not await server.runtime.journal.unsettled(account):
                 return
             await self.pass_time((rest.seconds or 0) + 1)

@@ -19,6 +19,7 @@ from keito_mcp.keito import (
     AuthenticationFailed,
     Client,
     Conflict,
+    Connections,
     InvalidRequest,
     KeitoError,
     NotFound,
@@ -126,7 +127,7 @@ async def peer(*answers: bytes) -> AsyncIterator[Peer]:
 
 @asynccontextmanager
 async def connected(url: str, timeouts: Timeouts = SHORT) -> AsyncIterator[Client]:
-    client = Client(url, KEY, timeouts=timeouts)
+    client = Client(url, KEY, Connections(timeouts=timeouts))
     yield client
     await client.aclose()
 
@@ -522,7 +523,7 @@ async def test_a_call_that_is_cancelled_is_cancelled_and_no_error_of_keitos() ->
 
 
 async def test_an_app_in_this_process_answers_in_place_of_the_network(keito: Keito) -> None:
-    client = Client(keito.url, KEY, app=create_app(keito.store))
+    client = Client(keito.url, KEY, Connections(app=create_app(keito.store)))
     assert (await client.read(PATH))["data"] == []
     assert keito.requests == []
     await client.aclose()
@@ -551,7 +552,7 @@ async def test_the_key_is_never_in_an_error_nor_in_what_led_to_it(
     place: Callable[[], AbstractAsyncContextManager[Peer]], call: Call
 ) -> None:
     async with place() as here:
-        client = Client(here.url, KEY, timeouts=SHORT)
+        client = Client(here.url, KEY, Connections(timeouts=SHORT))
         with pytest.raises(KeitoError) as caught:
             await call(client)
         told = "".join(traceback.format_exception(caught.value))
@@ -567,7 +568,7 @@ async def test_what_keito_says_is_one_bounded_line_in_each_of_its_places(told: s
         error = {"error": {"message": told, "code": told, "field": told}}
         await JSONResponse(error, 422)(scope, receive, send)  # type: ignore[arg-type]
 
-    client = Client("http://keito.test", KEY, app=refuse)
+    client = Client("http://keito.test", KEY, Connections(app=refuse))
     with pytest.raises(InvalidRequest) as caught:
         await post(client)
     await client.aclose()

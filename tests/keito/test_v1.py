@@ -9,6 +9,7 @@ import pytest
 
 from keito_mcp.keito import (
     Client,
+    Connections,
     InvalidRequest,
     KeitoV1,
     NotFound,
@@ -38,7 +39,7 @@ ONE_ENTRY_CALLS: list[OneEntryCall] = [
 
 @pytest.fixture
 async def api(keito: Keito) -> AsyncIterator[KeitoV1]:
-    client = Client(keito.url, KEY, timeouts=QUICK)
+    client = Client(keito.url, KEY, Connections(timeouts=QUICK))
     yield KeitoV1(client)
     await client.aclose()
 

@@ -14,6 +14,7 @@ import sys
 from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
+from functools import cached_property
 from pathlib import Path
 from typing import NoReturn
 from unittest import mock
@@ -21,6 +22,7 @@ from unittest import mock
 import anyio
 
 from keito_mcp import cli
+from keito_mcp.account import Account
 from keito_mcp.clock import Instant, SystemClock
 from keito_mcp.keito import Timeouts
 from keito_mcp.runtime import Runtime
@@ -50,11 +52,19 @@ class MovedClock:
         fresh.replace(self._file)
 
 
-class Unhurried(Runtime):
-    """A server that makes as many requests a minute as it likes: turns are waited for by the machine's clock."""
+class UnhurriedAccount(Account):
+    """An account with as many requests a minute as it likes: turns are waited for by the machine's clock."""
 
     def courier(self, requests_a_minute: int) -> Courier:  # noqa: ARG002 -- at any rate
         return super().courier(NO_RATE)
+
+
+class Unhurried(Runtime):
+    """A server in such an account."""
+
+    @cached_property
+    def own(self) -> Account:
+        return UnhurriedAccount(self, self.settings)
 
 
 def committed(name: str) -> None:
@@ -70,7 +80,7 @@ def committed(name: str) -> None:
 async def run_dry(runtime: Runtime, clock: MovedClock) -> int:
     account = runtime.settings.account
     for _ in range(MOST_RUNS):
-        rest = await runtime.courier(NO_RATE).run(lambda _: None)
+        rest = await runtime.own.courier(NO_RATE).run(lambda _: None)
         if not await runtime.journal.unsettled(account):
             await runtime.aclose()
             return 0

@@ -99,7 +99,7 @@ async def desk(make_desk: MakeDesk, keito: Keito, tmp_path: Path) -> AsyncIterat
 
 
 async def record(desk: Desk) -> None:
-    await desk.runtime.recorder().run()
+    await desk.runtime.own.recorder().run()
     await desk.deliver_all()
 
 
@@ -183,12 +183,12 @@ async def test_a_session_whose_configuration_is_gone_is_logged_only_for_who_want
     for said, seconds in [(STARTED, 0), (PROMPTED, 1), (STOPPED, 1801)]:
         tell(said, seconds)
     runtime = Runtime()
-    await runtime.recorder().run()
+    await runtime.own.recorder().run()
     (shop / ".keito" / "config.yml").unlink()
     monkeypatch.setenv("KEITO_AUTOLOG", "1")
     tell(ended("other"), 1802)
     monkeypatch.setenv("KEITO_AUTOLOG", autolog)
-    await runtime.recorder().run()
+    await runtime.own.recorder().run()
     assert len(await runtime.journal.recordings.of_session(runtime.settings.account, SESSION)) == logged
     await runtime.aclose()
 

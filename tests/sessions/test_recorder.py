@@ -59,7 +59,7 @@ class Host:
         return self.rules
 
     async def record(self) -> None:
-        await self.desk.runtime.recorder(self.rules_of).run()
+        await self.desk.runtime.own.recorder(self.rules_of).run()
         await self.desk.deliver_all()
 
     async def said(self) -> tuple[str, str]:
@@ -294,7 +294,7 @@ async def test_an_entry_that_keito_refused_to_make_can_be_restored_once_that_is_
     assert standing(keito) == []
     host.rules = mended
     for _ in range(2):
-        await host.desk.runtime.timesheet.restore(host.desk.runtime.settings.account, SESSION)
+        await host.desk.runtime.own.timesheet.restore(host.desk.runtime.settings.account, SESSION)
         await host.record()
         assert standing(keito) == [(1, "2026-03-06")]
 
@@ -434,7 +434,7 @@ async def test_a_failed_sessions_timer_is_restored_with_the_hours_until_the_sess
     host.tell("end", 9 * 3600)
     await host.record()
     assert keito.entries() == []
-    await host.desk.runtime.timesheet.restore(host.desk.runtime.settings.account, SESSION)
+    await host.desk.runtime.own.timesheet.restore(host.desk.runtime.settings.account, SESSION)
     await host.record()
     assert standing(keito) == [(0.5, "2026-03-06")]
 
@@ -451,7 +451,7 @@ async def test_a_failed_session_that_is_restored_is_logged_with_its_outcome(host
     host.turn(0, 1800, how="fail")
     host.tell("end", 1810)
     await host.record()
-    await host.desk.runtime.timesheet.restore(host.desk.runtime.settings.account, SESSION)
+    await host.desk.runtime.own.timesheet.restore(host.desk.runtime.settings.account, SESSION)
     await host.record()
     assert standing(keito) == [(0.5, "2026-03-06")]
     assert keito.entries()[0]["metadata"]["outcome"] == "failed"
@@ -468,7 +468,7 @@ async def test_a_session_that_failed_after_it_was_logged_is_discarded_and_can_be
     host.tell("end", 9110)
     await host.record()
     assert keito.entries() == []
-    await host.desk.runtime.timesheet.restore(host.desk.runtime.settings.account, SESSION)
+    await host.desk.runtime.own.timesheet.restore(host.desk.runtime.settings.account, SESSION)
     await host.desk.deliver_all()
     await host.record()
     assert standing(keito) == [(1.5, "2026-03-06")]
@@ -506,7 +506,7 @@ async def test_time_before_a_discard_is_never_logged_unless_that_is_taken_back(
     host.tell("end", 2710)
     await host.record()
     assert standing(keito) == [(0.25, "2026-03-06")]
-    await host.desk.runtime.timesheet.restore(host.desk.runtime.settings.account, SESSION)
+    await host.desk.runtime.own.timesheet.restore(host.desk.runtime.settings.account, SESSION)
     await host.record()
     assert standing(keito) == [(0.75, "2026-03-06")]
 
@@ -523,7 +523,7 @@ async def test_a_recorded_entry_that_is_discarded_stays_away_until_it_is_restore
     host.tell("end", 7210)
     await host.record()
     assert keito.entries() == []
-    await host.desk.runtime.timesheet.restore(host.desk.runtime.settings.account, SESSION)
+    await host.desk.runtime.own.timesheet.restore(host.desk.runtime.settings.account, SESSION)
     await host.desk.deliver_all()
     await host.record()
     assert standing(keito) == [(1, "2026-03-06")]
@@ -541,7 +541,7 @@ async def test_what_is_restored_isnt_billed_beside_what_was_recorded_after_the_d
     host.tell("end", 9200)
     await host.record()
     assert standing(keito) == [(0.5, "2026-03-06")]
-    await host.desk.runtime.timesheet.restore(host.desk.runtime.settings.account, SESSION)
+    await host.desk.runtime.own.timesheet.restore(host.desk.runtime.settings.account, SESSION)
     for _ in range(2):
         await host.record()
     assert sorted(standing(keito)) == [(0.5, "2026-03-06"), (1, "2026-03-06")]
@@ -561,7 +561,7 @@ async def test_what_is_restored_isnt_billed_beside_the_entry_that_took_its_place
     await host.record()
     assert standing(keito) == [(2, "2026-03-06")]
     for _ in range(2):
-        await host.desk.runtime.timesheet.restore(host.desk.runtime.settings.account, SESSION)
+        await host.desk.runtime.own.timesheet.restore(host.desk.runtime.settings.account, SESSION)
         await host.record()
         assert sum(hours for hours, _ in standing(keito)) == 2
 
@@ -681,7 +681,7 @@ async def test_what_is_queued_while_keito_is_away_arrives_once(host: Host, keito
         return host.rules
 
     async with keito.away():
-        await host.desk.runtime.recorder(rules_of).run()
+        await host.desk.runtime.own.recorder(rules_of).run()
         await host.desk.deliver()
     await host.record()
     assert standing(keito) == [(1, "2026-03-06")]
@@ -722,7 +722,7 @@ async def test_a_session_whose_folder_is_gone_when_its_end_is_taken_in_is_of_its
     async def rules_of(root: str) -> Rules | None:
         return host.rules if root == str(host.root) else None
 
-    await host.desk.runtime.recorder(rules_of).run()
+    await host.desk.runtime.own.recorder(rules_of).run()
     await host.desk.deliver_all()
     assert standing(keito) == [(1, "2026-03-06")]
 
@@ -748,7 +748,7 @@ async def test_the_embedded_keito_never_takes_a_session_from_its_account(host: H
     host.turn(0, 3600)
     host.tell("end", 3610)
     sandbox = embedded_runtime()
-    await sandbox.recorder().run()
+    await sandbox.own.recorder().run()
     await sandbox.aclose()
     await host.record()
     assert standing(keito) == [(1, "2026-03-06")]

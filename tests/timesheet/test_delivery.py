@@ -365,7 +365,7 @@ async def test_delivering_keeps_to_its_rate_also_when_two_processes_deliver(
     clock.pass_time(A_REST)
 
     async def deliver(desk: Desk) -> None:
-        await desk.runtime.courier(12).run(lambda _: None)
+        await desk.runtime.own.courier(12).run(lambda _: None)
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(deliver, one)

@@ -209,9 +209,9 @@ async def test_a_project_id_with_slashes_goes_into_the_body_as_it_is(agent: Agen
 
 async def test_metadata_with_a_number_that_json_cannot_carry_is_refused(desk: Desk, keito: Keito) -> None:
     identity = Identity({"agent_id": Fact("a", "test"), "session_id": Fact("s", "test")})
-    worker = Worker(identity=identity, owner=desk.runtime.owner(identity))
+    worker = Worker(identity=identity, owner=desk.runtime.own.owner(identity))
     work = {"project_id": None, "task_id": None, "notes": None, "is_billable": None}
     with pytest.raises(Problem, match="NaN"):
-        await desk.runtime.timesheet.log(worker, hours=Decimal(1), metadata={"ratio": float("nan")}, **work)
+        await desk.runtime.own.timesheet.log(worker, hours=Decimal(1), metadata={"ratio": float("nan")}, **work)
 
     assert keito.sent == []

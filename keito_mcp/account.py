@@ -1,0 +1,124 @@
+"""One account: whose key goes to Keito, and under which name everything of theirs is kept on this machine."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from keito_mcp.config import Settings
+    from keito_mcp.identity import Identity
+    from keito_mcp.journal import Owner
+    from keito_mcp.keito import Client
+    from keito_mcp.principal import Principal
+    from keito_mcp.runtime import Runtime
+    from keito_mcp.sessions.recorder import Recorder, RulesOf
+    from keito_mcp.timesheet import Courier, Ledger, Timesheet
+
+
+class Account:
+    """The parts that work in one account. Its imports are lazy: start-up is a cost of every host.
+
+    The server's own lives as long as the server. That of a principal is made for a call and gone after it, so that
+    nothing of theirs stays but their rows in the journal.
+    """
+
+    def __init__(self, runtime: Runtime, settings: Settings, principal: Principal | None = None) -> None:
+        """Nothing is connected or opened yet.
+
+        Args:
+            runtime: What all accounts share.
+            settings: The settings of this one.
+            principal: Whose it is; None where it is the server's own.
+        """
+        self._runtime = runtime
+        self.settings = settings
+        self._principal = principal
+
+    @property
+    def name(self) -> str:
+        """What the journal knows it by."""
+        return self.settings.account
+
+    @cached_property
+    def client(self) -> Client:
+        """The HTTP client; raises `SettingsError` where there is no key."""
+        from keito_mcp.config import SettingsError
+        from keito_mcp.keito import Client
+
+        key = self.settings.api_key
+        if key is None:
+            raise SettingsError("KEITO_API_KEY is not set; make a key in Keito under Settings → API and set it")
+        return Client(self.settings.api_url, key.get_secret_value(), self._runtime.connections)
+
+    @cached_property
+    def timesheet(self) -> Timesheet:
+        """The agents' timesheet; raises `SettingsError`."""
+        from keito_mcp.timesheet import Timesheet
+
+        settings = self.settings
+        ledger = self._ledger(self.client)
+        return Timesheet(ledger, project_id=settings.project_id, task_id=settings.task_id, wake=self._runtime.wake)
+
+    def courier(self, requests_a_minute: int) -> Courier:
+        """Who delivers what waits, at no more than so many requests a minute; raises `SettingsError`."""
+        from keito_mcp.keito import Timeouts
+        from keito_mcp.timesheet import Courier, wait_for_turn
+
+        journal, clock, rated = self._runtime.journal, self._runtime.clock, self.settings.rated_account
+
+        async def turn() -> None:
+            await wait_for_turn(journal, clock, rated, requests_a_minute)
+
+        # Turns are waited for outside of these; what failed is tried again by the queue.
+        usual = self.client.timeouts
+        patient = Timeouts(attempt=usual.attempt, read=1.0 + usual.attempt, write=90.0, retry_after=0.0, backoff=60.0)
+        return Courier(self._ledger(self.client.paced(turn, patient)), self.name)
+
+    def recorder(self, rules_of: RulesOf | None = None) -> Recorder:
+        """Who records sessions as their hosts' events tell them; raises `SettingsError`.
+
+        Args:
+            rules_of: The rules of a repository; by default those of its configuration.
+        """
+        from keito_mcp.sessions.intake import Intake
+        from keito_mcp.sessions.recorder import Recorder
+
+        runtime = self._runtime
+        intake = Intake(runtime.journal, runtime.clock, self.settings.folder)
+        return Recorder(self._ledger(self.client), self.name, intake, rules_of or runtime.rules_of)
+
+    def operator(self) -> Mapping[str, str]:
+        """The identity that the operator's settings fix for every caller of this server."""
+        if not self._runtime.serves_one_user:
+            return {}
+        fields = ("agent_id", "agent_type", "session_id", "model")
+        return {field: value for field in fields if (value := getattr(self.settings, field))}
+
+    def owner(self, identity: Identity) -> Owner:
+        """Under whom an agent's timers are kept."""
+        from keito_mcp.journal import Owner
+
+        return Owner(
+            account=self.name,
+            session_id=identity.session_id,
+            agent_id=identity.agent_id,
+            subagent_id=identity.subagent_id,
+            session_is_certain=identity.session_is_certain,
+            process=self._runtime.journal.process,
+        )
+
+    def _ledger(self, client: Client) -> Ledger:
+        from keito_mcp.keito import KeitoV1
+        from keito_mcp.timesheet import Ledger, Place
+
+        runtime, settings = self._runtime, self.settings
+        place = Place(
+            day=settings.day,
+            locks=runtime.locks,
+            account_is=settings.account_is,
+            serves_one_user=runtime.serves_one_user,
+        )
+        return Ledger(KeitoV1(client), runtime.journal, runtime.clock, place, client.timeouts)
