@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,14 @@ if TYPE_CHECKING:
     from keito_mcp.runtime import Runtime
     from keito_mcp.sessions.recorder import Recorder, RulesOf
     from keito_mcp.timesheet import Courier, Ledger, Timesheet
+
+
+_log = logging.getLogger(__name__)
+
+_AFTER_A_CALL = 5.0
+"""Seconds that a call may take longer because it delivers what waited."""
+
+_WITH_THE_NEXT_CALL = "Your key isn't kept, so that happens with your next call."
 
 
 class Account:
@@ -41,6 +50,13 @@ class Account:
     def name(self) -> str:
         """What the journal knows it by."""
         return self.settings.account
+
+    @property
+    def mark(self) -> str | None:
+        """What tells the entries of a principal from those of others, in Keito, whichever replica made them."""
+        if self._principal is None:
+            return None
+        return f"token {self._principal.name}" if self._principal.api_key is None else f"key {self.name[:12]}"
 
     @cached_property
     def client(self) -> Client:
@@ -110,15 +126,37 @@ class Account:
             process=self._runtime.journal.process,
         )
 
+    async def deliver_what_waits(self) -> None:
+        """Deliver what waits, in a few seconds at most; what can't be delivered now goes on waiting."""
+        import anyio
+
+        from keito_mcp.journal import JournalError
+        from keito_mcp.waits import SYNC_RATE
+
+        try:
+            if await self._runtime.journal.unsettled(self.name):
+                with anyio.move_on_after(_AFTER_A_CALL):
+                    await self.courier(SYNC_RATE).run(lambda _: None)
+        except JournalError as error:
+            _log.warning("What waits for %s couldn't be delivered: %s", self.settings.account_is, error)
+
     def _ledger(self, client: Client) -> Ledger:
-        from keito_mcp.keito import KeitoV1
-        from keito_mcp.timesheet import Ledger, Place
+        from keito_mcp.keito import KeitoV1, Marked
+        from keito_mcp.timesheet import MARK, Ledger, Place
 
         runtime, settings = self._runtime, self.settings
+        has_own_key = self._principal is not None and self._principal.api_key is not None
         place = Place(
             day=settings.day,
             locks=runtime.locks,
+            later=_WITH_THE_NEXT_CALL if has_own_key else "",
             account_is=settings.account_is,
             serves_one_user=runtime.serves_one_user,
         )
-        return Ledger(KeitoV1(client), runtime.journal, runtime.clock, place, client.timeouts)
+        api = KeitoV1(client)
+        if self.mark is None:
+            return Ledger(api, runtime.journal, runtime.clock, place, client.timeouts)
+        own = Marked(api, MARK, self.mark, unmarked_too=False)
+        # What no principal wrote is for Keito to show, to a key of its own user's; a token is for its own entries.
+        view = Marked(api, MARK, self.mark, unmarked_too=has_own_key)
+        return Ledger(own, runtime.journal, runtime.clock, place, client.timeouts, view=view)

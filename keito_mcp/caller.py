@@ -8,7 +8,9 @@ if TYPE_CHECKING:
     from mcp.server.mcpserver import Context
     from starlette.requests import Request
 
+    from keito_mcp.account import Account
     from keito_mcp.identity import Identity, Machine
+    from keito_mcp.principal import Principal
     from keito_mcp.runtime import Runtime
     from keito_mcp.timesheet import Worker
 
@@ -18,9 +20,27 @@ _FORWARDED = ("forwarded", "x-forwarded-for", "via")
 """Headers by which a proxy says that the caller is somewhere else."""
 
 
-async def identity(ctx: Context[Runtime, Any], runtime: Runtime) -> Identity:
+PRINCIPAL = "keito_mcp.principal"
+"""Where in the ASGI scope of a request stands who was let in."""
+
+
+def principal(ctx: Context[Runtime, Any]) -> Principal | None:
+    """On whose behalf this request is made; None where the server has one caller only."""
+    request = ctx.request_context.request
+    let_in: Principal | None = request.scope.get(PRINCIPAL) if request else None
+    return let_in
+
+
+def account(ctx: Context[Runtime, Any]) -> Account:
+    """The account that this request is made in; raises `SettingsError`."""
+    return ctx.request_context.lifespan_context.account_of(principal(ctx))
+
+
+async def identity(ctx: Context[Runtime, Any]) -> Identity:
     """The identity of the agent that makes this request; raises `SettingsError`."""
     from keito_mcp.identity import Call
+
+    runtime = ctx.request_context.lifespan_context
 
     params = ctx.session.client_params
     client = params.client_info if params else None
@@ -39,20 +59,22 @@ async def identity(ctx: Context[Runtime, Any], runtime: Runtime) -> Identity:
     )
 
 
-async def worker(ctx: Context[Runtime, Any], runtime: Runtime) -> Worker:
+async def worker(ctx: Context[Runtime, Any], account: Account) -> Worker:
     """The agent, under whom its timers are kept, and where it works; raises `SettingsError`."""
     from keito_mcp.timesheet import Worker
 
-    who = await identity(ctx, runtime)
+    runtime = ctx.request_context.lifespan_context
+    who = await identity(ctx)
     repository = await runtime.repository.facts() if runtime.repository else {}
     has_its_own = runtime.serves_one_user or who.session_is_certain or _transport_session(ctx) is not None
     configuration = runtime.settings.configuration
     return Worker(
         identity=who,
-        owner=runtime.own.owner(who),
+        owner=account.owner(who),
         repository=repository,
         configured=configuration.metadata if configuration else {},
         session_is_shared=not has_its_own,
+        mark=account.mark,
     )
 
 

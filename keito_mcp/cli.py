@@ -7,7 +7,7 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Sequence
 
     from keito_mcp.keito import Timeouts
     from keito_mcp.runtime import Runtime
@@ -71,30 +71,45 @@ def _stdio(chosen: argparse.Namespace) -> int:
 def _serve(chosen: argparse.Namespace) -> int:
     if chosen.transport == "stdio":
         return _stdio(chosen)
+    import os
+
     import anyio
 
+    from keito_mcp.config import SettingsError, variable
     from keito_mcp.server import build_server
-    from keito_mcp.transports import http
+    from keito_mcp.transports import access, access_log, gate, http
+    from keito_mcp.transports.edges import Edges
     from keito_mcp.transports.ending import end_on_signals
 
+    edges = Edges(
+        allowed_hosts=chosen.allowed_host,
+        allowed_origins=chosen.allowed_origin,
+        trusted_proxies=chosen.trusted_proxy,
+        most_sessions=chosen.max_sessions,
+    )
+
     def announce(url: str) -> None:
-        paths = {
-            "http": (http.HTTP_PATH, http.SSE_PATH),
-            "sse": (http.SSE_PATH, http.HTTP_PATH),
-        }
-        first, second = paths[chosen.transport]
-        _say_aside(f"keito-mcp listens on {url}{first} (and {second})")
+        paths = (gate.HTTP_PATH, gate.SSE_PATH)
+        first, second = paths if chosen.transport == "http" else paths[::-1]
+        _say_aside(f"keito-mcp listens on {url}{first} (and {second}), for requests to {', '.join(edges.hosts)}")
 
-    async def serve() -> None:
-        server = build_server(_runtime(chosen, serves_one_user=False))
-        await http.serve_http(server, host=chosen.host, port=chosen.port, on_ready=announce)
-
-    end_on_signals()
     try:
-        anyio.run(serve)
-    except http.NotLoopback as error:
+        auth = access.Auth(chosen.auth) if chosen.auth else None
+        allowed = access.Access.of(auth, chosen.host, os.environ.get(variable("mcp_tokens"), "").strip() or None)
+    except (access.Refused, SettingsError) as error:
         _say_aside(str(error))
         return FAILED
+
+    async def serve() -> None:
+        server = build_server(_runtime(chosen, serves_one_user=False, tokens=allowed.names))
+        await http.serve_http(
+            server, host=chosen.host, port=chosen.port, on_ready=announce, access=allowed, edges=edges
+        )
+
+    end_on_signals()
+    access_log.begin()
+    try:
+        anyio.run(serve)
     except OSError as error:
         return _cannot_listen(chosen, error)
     return DONE
@@ -241,12 +256,18 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
 }
 
 
-def _runtime(chosen: argparse.Namespace, *, serves_one_user: bool, timeouts: Timeouts | None = None) -> Runtime:
+def _runtime(
+    chosen: argparse.Namespace,
+    *,
+    serves_one_user: bool,
+    timeouts: Timeouts | None = None,
+    tokens: Callable[[], Collection[str]] | None = None,
+) -> Runtime:
     from keito_mcp.runtime import Runtime, embedded_runtime
 
     if "sandbox" in chosen:
-        return embedded_runtime(serves_one_user=serves_one_user)
-    return Runtime(serves_one_user=serves_one_user, timeouts=timeouts)
+        return embedded_runtime(serves_one_user=serves_one_user, tokens=tokens)
+    return Runtime(serves_one_user=serves_one_user, timeouts=timeouts, tokens=tokens)
 
 
 def _cannot_listen(chosen: argparse.Namespace, error: OSError) -> int:

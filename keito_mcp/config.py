@@ -127,6 +127,13 @@ class Settings(BaseSettings):
     autolog: Annotated[
         bool, Field(description="Log the sessions in repositories without a `.keito/config.yml`, too (`1`).")
     ] = False
+    mcp_tokens: Annotated[
+        SecretStr | None,
+        Field(
+            description="Over HTTP: who may connect; tokens or `name:sha256`, separated by commas, or the path of a "
+            "file with one `name:sha256` per line."
+        ),
+    ] = None
     log_level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR"], Field(description="How much goes to stderr.")
     ] = "WARNING"

@@ -94,7 +94,7 @@ def _settings(settings: Settings, *, embedded: bool) -> dict[str, dict[str, Any]
         source = settings.source(field)
         if source == "environment" and embedded and variable(field) not in os.environ:
             source = "--sandbox"
-        if field == "api_key":
+        if field in {"api_key", "mcp_tokens"}:
             value = "set, not shown" if value else None
         elif field == "state_dir":
             value = settings.folder

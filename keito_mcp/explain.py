@@ -23,13 +23,16 @@ _NOT_CHANGED = "Nothing was changed by this call."
 _CHECK_URL = "Ask the user to check KEITO_API_URL."
 
 
-def explain(error: Exception, arguments: Mapping[str, Any], project_id: str | None) -> str | None:
+def explain(
+    error: Exception, arguments: Mapping[str, Any], project_id: str | None, *, own_key: bool = False
+) -> str | None:
     """What the model reads of a failure; None for one that nobody foresaw.
 
     Args:
         error: What was raised.
         arguments: The call's arguments.
         project_id: The default project, for calls that named none.
+        own_key: Whether the caller presented a key of its own, which the server passes on.
     """
     if isinstance(error, Problem):
         return str(error)
@@ -38,16 +41,19 @@ def explain(error: Exception, arguments: Mapping[str, Any], project_id: str | No
     if isinstance(error, JournalError):
         return f"{_sentence(str(error))} Nothing was sent to Keito. Put that right, then call again."
     if isinstance(error, StatusError):
-        return _of_status(error, arguments.get("project_id") or project_id)
+        return _of_status(error, arguments.get("project_id") or project_id, own_key=own_key)
     if isinstance(error, KeitoError):
         certain = _NOTHING_WRITTEN if error.nothing_written else _NOT_CHANGED
         return f"Keito can't be reached ({error}). {certain} Try again in a minute; if it stays so, tell the user."
     return None
 
 
-def _of_status(error: StatusError, project_id: object) -> str:
+def _of_status(error: StatusError, project_id: object, *, own_key: bool) -> str:
     said = f'Keito says "{error.message}"{_reference(error)}.'
     match error:
+        case AuthenticationFailed() if own_key:
+            happened = "Keito doesn't accept the key that this client presents as its bearer token (401)."
+            advice = "Ask the user to make a key in Keito under Settings → API, for the client's Authorization header."
         case AuthenticationFailed():
             happened = "Keito doesn't accept the key in KEITO_API_KEY (401)."
             advice = "Ask the user to make a key in Keito under Settings → API, set KEITO_API_KEY to it, and restart."

@@ -1,8 +1,12 @@
 """On whose behalf a call is made, where a server has several callers (HTTP)."""
 
-from dataclasses import dataclass
+from __future__ import annotations
 
-from pydantic import SecretStr
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import SecretStr
 
 
 @dataclass(frozen=True, slots=True)
@@ -10,7 +14,7 @@ class Principal:
     """Someone who may call: by a token of the operator's, or with a key of Keito's.
 
     Attributes:
-        name: The token's name; of a key, what tells it from others and doesn't reveal it.
+        name: The token's name; of a key, a hash that tells it from all others and doesn't reveal it.
         api_key: Their own key, which goes to Keito with this call and is kept nowhere; None where the server's goes.
         account_id: The account of Keito that they name, where their key needs one.
     """

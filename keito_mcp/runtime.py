@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.to_thread
 
+from keito_mcp.principal import Principal
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from starlette.types import ASGIApp
 
@@ -27,10 +29,9 @@ if TYPE_CHECKING:
     from keito_mcp.identity.git import Repository
     from keito_mcp.journal import Journal
     from keito_mcp.keito import Connections, Timeouts
-    from keito_mcp.principal import Principal
     from keito_mcp.sandbox import Store
     from keito_mcp.sessions.rules import Rules
-    from keito_mcp.timesheet import Background, Beat, Locks
+    from keito_mcp.timesheet import Background, Beat, Locks, Rest
 
 _log = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ class Runtime:
         load: Callable[[Path | None], Settings] | None = None,
         embedded: Callable[[Settings], Store] | None = None,
         serves_one_user: bool = True,
+        tokens: Callable[[], Collection[str]] | None = None,
         clock: Clock | None = None,
         timeouts: Timeouts | None = None,
         on_commit: Callable[[str], None] | None = None,
@@ -58,6 +60,8 @@ class Runtime:
             embedded: Opens the embedded Keito, which then answers in this process in place of the network.
             serves_one_user: Whether the server's settings and folder are the caller's own (stdio), or the
                 callers are other people's agents (HTTP).
+            tokens: Where callers are told apart, the names of those who call with the server's key; those who call
+                with their own aren't among them.
             clock: Other clocks than the machine's.
             timeouts: Other time limits than the usual ones.
             on_commit: Told of each commit of the journal.
@@ -71,6 +75,7 @@ class Runtime:
         self._timeouts = timeouts
         self._on_commit = on_commit
         self.serves_one_user = serves_one_user
+        self._tokens = tokens
         self._process = process
         self._beat = beat
         self._called = anyio.Event()
@@ -159,6 +164,17 @@ class Runtime:
 
         return Account(self, self.settings.of(principal), principal)
 
+    def standing_accounts(self) -> list[Account]:
+        """The accounts whose key is always here; raises `SettingsError`."""
+        if self._tokens is None:
+            return [self.own]
+        return [self.account_of(Principal(name)) for name in sorted(self._tokens())]
+
+    async def delivered_for(self, principal: Principal | None) -> None:
+        """After a call: what waits for a principal is delivered while their key is here; never fails a call."""
+        if principal is not None and principal.api_key is not None:
+            await self.account_of(principal).deliver_what_waits()
+
     def _embedded_app(self) -> ASGIApp | None:
         if self._embedded is None:
             return None
@@ -192,13 +208,16 @@ class Runtime:
 
     async def work_in_background(self) -> None:
         """Give signs of life and deliver what waits, from the first call on, until cancelled."""
-        from keito_mcp.timesheet import Background
+        from keito_mcp.timesheet import Background, deliver_all
         from keito_mcp.waits import BACKGROUND_RATE
 
+        async def deliver() -> Rest:
+            couriers = [account.courier(BACKGROUND_RATE) for account in self.standing_accounts()]
+            return await deliver_all(couriers, lambda _: None)
+
         await self._called.wait()
-        courier = self.own.courier(BACKGROUND_RATE)
         prepare = self.own.recorder().run if self.serves_one_user else None
-        self._background = Background(self.journal, self.clock, courier, self._beat, self._left, prepare)
+        self._background = Background(self.journal, self.clock, deliver, self._beat, self._left, prepare)
         await self._background.run()
 
     async def _left(self) -> frozenset[str]:
@@ -245,7 +264,7 @@ def open_store(folder: Path) -> Store:
 EMBEDDED_PROJECT = "prj_sandbox"
 
 
-def embedded_runtime(*, serves_one_user: bool = True) -> Runtime:
+def embedded_runtime(*, serves_one_user: bool = True, tokens: Callable[[], Collection[str]] | None = None) -> Runtime:
     """A runtime whose Keito is the embedded one, kept in the state folder."""
 
     def load(folder: Path | None) -> Settings:
@@ -262,4 +281,9 @@ def embedded_runtime(*, serves_one_user: bool = True) -> Runtime:
         }
         return settings.model_copy(update=fixed)
 
-    return Runtime(load=load, embedded=lambda settings: open_store(settings.folder), serves_one_user=serves_one_user)
+    return Runtime(
+        load=load,
+        embedded=lambda settings: open_store(settings.folder),
+        serves_one_user=serves_one_user,
+        tokens=tokens,
+    )

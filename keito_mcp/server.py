@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from contextlib import asynccontextmanager
+from collections import Counter
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from mcp.server import CacheHint, MCPServer
@@ -21,11 +22,13 @@ from keito_mcp.tools import build_tools
 from keito_mcp.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import AsyncIterator, Iterable, Iterator
 
     from mcp.server.mcpserver import Context
     from mcp.types import CallToolResult, InputRequiredResult
     from pydantic import AnyUrl
+
+    from keito_mcp.principal import Principal
 
 INSTRUCTIONS = """\
 Keito keeps the billable time of people and agents. Track your own work here; the user is invoiced by it.
@@ -48,6 +51,10 @@ A person's changes in Keito are final; the tools leave such entries alone and sa
 """
 
 SESSION_URI = "keito://session"
+
+MOST_CALLS = 32
+"""Calls of one caller that an HTTP server works on at a time."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -78,6 +85,7 @@ class KeitoServer(MCPServer[Runtime]):
             cache_hints={"tools/list": CacheHint(ttl_ms=3_600_000, scope="public")},
         )
         self.runtime = runtime
+        self._calls: Counter[str] = Counter()
         self._arguments = {tool.name: list(tool.parameters["properties"]) for tool in tools}
         self.add_prompt(Prompt.from_function(track, title="Track your time"))
 
@@ -87,17 +95,40 @@ class KeitoServer(MCPServer[Runtime]):
         """Call a tool. Whatever fails below is turned into words here, and only here."""
         if strange := args.unknown(arguments, self._arguments.get(name, arguments)):
             raise ToolError(strange)
+        principal = caller.principal(context) if context else None
         try:
-            return await super().call_tool(name, arguments, context)
+            with self._in_flight(principal):
+                result = await super().call_tool(name, arguments, context)
+                await self.runtime.delivered_for(principal)
+                return result
         except UnexpectedToolError as error:
-            raise ToolError(self._explained(name, error.__cause__ or error, arguments)) from None
+            raise ToolError(self._explained(name, error.__cause__ or error, arguments, principal)) from None
         except ToolError as error:
             # Of the SDK's own there are two: arguments that don't validate, and a tool that doesn't exist.
             if isinstance(error.__cause__, ValidationError):
                 raise ToolError(args.wrong(error.__cause__)) from None
             raise ToolError(f"{error}. Valid tools: {', '.join(self._arguments)}.") from None
 
-    def _explained(self, name: str, error: BaseException, arguments: dict[str, Any]) -> str:
+    @contextmanager
+    def _in_flight(self, principal: Principal | None) -> Iterator[None]:
+        """Count the calls of each caller of an HTTP server, and refuse one too many."""
+        name = principal.name if principal else ""
+        if not self.runtime.serves_one_user and self._calls[name] >= MOST_CALLS:
+            raise ToolError(
+                f"{MOST_CALLS} calls of yours are being worked on already, so this one wasn't begun. Nothing was "
+                "sent to Keito. Wait for one of them to be answered, then call again."
+            )
+        self._calls[name] += 1
+        try:
+            yield
+        finally:
+            self._calls[name] -= 1
+            if not self._calls[name]:
+                del self._calls[name]
+
+    def _explained(
+        self, name: str, error: BaseException, arguments: dict[str, Any], principal: Principal | None
+    ) -> str:
         from keito_mcp.config import SettingsError
         from keito_mcp.explain import explain
 
@@ -105,7 +136,8 @@ class KeitoServer(MCPServer[Runtime]):
             project_id = self.runtime.settings.project_id
         except SettingsError:
             project_id = None
-        if isinstance(error, Exception) and (text := explain(error, arguments, project_id)):
+        own_key = principal is not None and principal.api_key is not None
+        if isinstance(error, Exception) and (text := explain(error, arguments, project_id, own_key=own_key)):
             return " ".join([text, *getattr(error, "__notes__", [])])
         _log.error("%s failed unexpectedly", name, exc_info=error)
         return (
@@ -123,7 +155,7 @@ class KeitoServer(MCPServer[Runtime]):
         from keito_mcp.session import session
 
         try:
-            content = await session(await caller.identity(context, self.runtime), self.runtime)
+            content = await session(await caller.identity(context), self.runtime, caller.account(context))
         except SettingsError as error:
             content = {"problem": str(error)}
         return [ReadResourceContents(content=json.dumps(content, indent=1), mime_type="application/json")]

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from keito_mcp.account import Account
 from keito_mcp.identity import Identity
 from keito_mcp.journal import Entry, JournalError, Write
 from keito_mcp.runtime import Runtime
@@ -25,10 +26,10 @@ def described(identity: Identity) -> dict[str, dict[str, Any]]:
     return shown
 
 
-async def session(identity: Identity, runtime: Runtime) -> dict[str, Any]:
+async def session(identity: Identity, runtime: Runtime, account: Account) -> dict[str, Any]:
     """The content of `keito://session`; a journal that can't be read is said in `problem`; raises `SettingsError`."""
     content: dict[str, Any] = {"identity": described(identity)}
-    owner = runtime.own.owner(identity)
+    owner = account.owner(identity)
     try:
         timer = await runtime.journal.open_timer(owner)
         unsettled = await runtime.journal.unsettled(owner.account)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ipaddress
 
 from keito_mcp.version import __version__
 
@@ -37,8 +38,46 @@ def parser() -> argparse.ArgumentParser:
         default="http",
         help="http and sse are served together, this chooses which is announced first; default: %(default)s",
     )
-    serve.add_argument("--host", default="127.0.0.1", help="a loopback address; default: %(default)s")
+    serve.add_argument(
+        "--host", default="127.0.0.1", help="another than a loopback address needs --auth; default: %(default)s"
+    )
     serve.add_argument("--port", type=_port, default=DEFAULT_PORT, help="0 takes a free one; default: %(default)s")
+    serve.add_argument(
+        "--auth",
+        choices=("none", "token", "key"),
+        help="who may connect: whoever reaches it; who has one of KEITO_MCP_TOKENS; or each with their own Keito key "
+        "as bearer token, which goes to Keito with the call and is kept nowhere; default: token if KEITO_MCP_TOKENS "
+        "is set, else none",
+    )
+    serve.add_argument(
+        "--allowed-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a name that requests may be addressed to, beside those of this machine; may be repeated",
+    )
+    serve.add_argument(
+        "--allowed-origin",
+        action="append",
+        default=[],
+        metavar="ORIGIN",
+        help="an origin whose web pages may send requests, such as https://example.com; may be repeated",
+    )
+    serve.add_argument(
+        "--trusted-proxy",
+        action="append",
+        default=[],
+        type=_network,
+        metavar="ADDRESS",
+        help="a proxy, or a network of them, whose X-Forwarded-For is believed; may be repeated",
+    )
+    serve.add_argument(
+        "--max-sessions",
+        type=_positive,
+        default=10_000,
+        metavar="N",
+        help="sessions that may be open at a time; default: %(default)s",
+    )
 
     commands.add_parser("demo", parents=[shared], help="a tour of the five tools: no account, no network")
 
@@ -88,3 +127,16 @@ def _port(text: str) -> int:
     if text.isdecimal() and int(text) <= _LAST_PORT:
         return int(text)
     raise argparse.ArgumentTypeError(f"{text!r} is no port; a port is a number from 0 to {_LAST_PORT}")
+
+
+def _positive(text: str) -> int:
+    if text.isdecimal() and int(text):
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no positive number")
+
+
+def _network(text: str) -> str:
+    try:
+        return str(ipaddress.ip_network(text)) if "/" in text else str(ipaddress.ip_address(text))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no address and no network of addresses") from error

@@ -16,7 +16,8 @@ from mcp.client.streamable_http import streamable_http_client
 from mcp.types import Implementation, TextContent, TextResourceContents
 
 from keito_mcp.server import KeitoServer
-from keito_mcp.transports.http import NotLoopback, serve_http
+from keito_mcp.transports.access import Refused
+from keito_mcp.transports.http import serve_http
 from tests.identity.calls import SESSION, SUBAGENT, TOOL_USE, ClaudeFiles, tool_use_row
 from tests.kit import Agent, Desk, Keito, MakeDesk, until
 from tests.processes import LEGACY, MODERN, PATIENCE, environment, gone, listening, run
@@ -342,7 +343,7 @@ async def test_an_address_that_others_can_reach_is_refused_before_anything_liste
 
     monkeypatch.setattr(socket, "create_server", listen)
     announced: list[str] = []
-    with pytest.raises(NotLoopback):
+    with pytest.raises(Refused):
         await serve_http(plain_desk.server, host=host, port=0, on_ready=announced.append)
     assert announced == []
 
@@ -396,7 +397,8 @@ async def test_the_command_takes_neither_its_operators_identity_nor_its_reposito
 async def test_the_command_serves_both_transports_and_ends_at_sigterm_without_a_word(
     keito: Keito, tmp_path: Path
 ) -> None:
-    async with listening("serve", "--port", "0", env=environment(keito), tmp_path=tmp_path) as server:
+    quiet = environment(keito, KEITO_LOG_LEVEL="WARNING")
+    async with listening("serve", "--port", "0", env=quiet, tmp_path=tmp_path) as server:
         announcement = server.errors
         assert f"{server.url}/mcp" in announcement
         assert "/sse" in announcement

@@ -10,7 +10,7 @@ from keito_mcp.commands.terminal import Progress, line, of_write, reason, say, s
 from keito_mcp.journal import Queue, Write, WriteState
 from keito_mcp.runtime import Runtime
 from keito_mcp.timesheet import Delivered, Rest
-from keito_mcp.waits import LEASE, SYNC_RATE
+from keito_mcp.waits import KEPT, LEASE, SYNC_RATE
 
 _LONGEST_WAIT = LEASE.total_seconds()
 _LONGEST_IN_ALL = 3 * _LONGEST_WAIT
@@ -118,7 +118,7 @@ async def deliver(runtime: Runtime) -> Report:
     report.waiting = await _waiting(runtime)
     if rest.error is not None:
         report.problem = reason(rest.error)
-    await courier.prune()
+    await runtime.journal.prune(runtime.clock.now().wall - KEPT)
     return report
 
 

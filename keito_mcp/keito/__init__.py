@@ -14,6 +14,7 @@ from keito_mcp.keito.errors import (
     UnexpectedAnswer,
     Unreachable,
 )
+from keito_mcp.keito.marked import Marked
 from keito_mcp.keito.models import (
     METADATA_LIMIT,
     TimeEntry,
@@ -34,6 +35,7 @@ __all__ = [
     "InvalidRequest",
     "KeitoError",
     "KeitoV1",
+    "Marked",
     "NotFound",
     "PermissionDenied",
     "RateLimited",

@@ -11,15 +11,16 @@ from keito_mcp.journal import Entry, Owner
 from keito_mcp.keito import TimeEntryFilter
 from keito_mcp.timesheet import discarding, finished, listing, recording, restoring, starting, stopping
 from keito_mcp.timesheet.background import Background, Beat
-from keito_mcp.timesheet.delivery import Courier, Delivered, Rest, wait_for_turn
+from keito_mcp.timesheet.delivery import Courier, Delivered, Rest, deliver_all, wait_for_turn
 from keito_mcp.timesheet.ledger import Ledger, Locks, Place
 from keito_mcp.timesheet.listing import Progress
 from keito_mcp.timesheet.news import attended
 from keito_mcp.timesheet.problem import NOTHING_SENT, Problem
 from keito_mcp.timesheet.recording import Day
-from keito_mcp.timesheet.work import Work, Worker
+from keito_mcp.timesheet.work import MARK, Work, Worker
 
 __all__ = [
+    "MARK",
     "Background",
     "Beat",
     "Courier",
@@ -33,6 +34,7 @@ __all__ = [
     "Timesheet",
     "Work",
     "Worker",
+    "deliver_all",
     "wait_for_turn",
 ]
 
@@ -104,11 +106,8 @@ class Timesheet:
         page = TimeEntryFilter.model_validate(given)
         async with attended(self._ledger, owner, left=left) as news:
             await self._live(owner)
-            if session_id is None:
-                answer = await listing.list_entries(self._ledger, page)
-            else:
-                session = _session(session_id, owner)
-                answer = await listing.list_session(self._ledger, page, session, progress)
+            session = _session(session_id, owner) if session_id else None
+            answer = await listing.list_entries(self._ledger, page, progress, session)
         self._wake_up(reached=not news)
         return answer.saying(*news)
 
@@ -131,7 +130,7 @@ class Timesheet:
             if session == worker.owner.session_id and worker.identity.host_session:
                 answer = await self._discard_recorded(worker, worker.identity.host_session, reason, begun, answer)
         self._wake_up(reached=not (answer.queued or news))
-        return answer.saying(*news)
+        return answer.saying(*news, *([self._ledger.later] if answer.queued else []))
 
     async def discard_as_person(
         self, account: str, session_id: str, *, reason: str | None, progress: Progress
@@ -177,8 +176,9 @@ class Timesheet:
 
     def _answered(self, answer: EntryAnswer, news: Sequence[str]) -> EntryAnswer:
         # What there is news of may have left something to deliver: a timer that was stopped without its agent.
-        self._wake_up(reached=answer.status is not Status.QUEUED and not news)
-        return answer.saying(*news)
+        is_queued = answer.status is Status.QUEUED
+        self._wake_up(reached=not is_queued and not news)
+        return answer.saying(*news, *([self._ledger.later] if is_queued else []))
 
     def _wake_up(self, *, reached: bool) -> None:
         if self._wake is not None:

@@ -9,9 +9,9 @@ import anyio
 from keito_mcp.clock import Clock
 from keito_mcp.journal import Journal, JournalError
 from keito_mcp.keito import RateLimited
-from keito_mcp.timesheet.delivery import Courier, Rest
+from keito_mcp.timesheet.delivery import Rest
 from keito_mcp.timesheet.waiting import pause
-from keito_mcp.waits import HEARTBEAT, LONGEST_PAUSE
+from keito_mcp.waits import HEARTBEAT, KEPT, LONGEST_PAUSE
 
 _log = logging.getLogger(__name__)
 
@@ -25,13 +25,13 @@ class Beat:
 
 
 class Background:
-    """The work between the calls, for the account of one server."""
+    """The work between the calls, for the accounts of one server."""
 
     def __init__(
         self,
         journal: Journal,
         clock: Clock,
-        courier: Courier,
+        deliver: Callable[[], Awaitable[Rest]],
         beat: Beat | None = None,
         left: Callable[[], Awaitable[frozenset[str]]] | None = None,
         prepare: Callable[[], Awaitable[None]] | None = None,
@@ -41,14 +41,14 @@ class Background:
         Args:
             journal: Where signs of life go.
             clock: Tells when.
-            courier: Delivers.
+            deliver: Delivers what may be delivered now.
             beat: How often.
             left: Tells the sessions that the host was in, and is in no longer.
             prepare: Puts into the queue what is to be delivered by itself.
         """
         self._journal = journal
         self._clock = clock
-        self._courier = courier
+        self._send = deliver
         self._beat = beat or Beat()
         self._left = left
         self._prepare = prepare
@@ -90,14 +90,14 @@ class Background:
         await self._journal.beat(self._clock.now(), left)
         if not self._pruned:
             # Not sooner: most servers live for a few calls, and no call should wait for this.
-            await self._courier.prune()
+            await self._journal.prune(self._clock.now().wall - KEPT)
             self._pruned = True
 
     async def _deliver(self) -> None:
         self._woken = anyio.Event()
         if self._prepare is not None:
             await self._prepare()
-        rest = await self._courier.run(lambda _: None)
+        rest = await self._send()
         self._idle = rest.seconds is None and rest.error is None
         with anyio.move_on_after(self._pause_after(rest)):
             await self._woken.wait()

@@ -1,7 +1,7 @@
 """Bringing what waits to Keito: one write after the other, each as its kind asks for."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 
 import anyio
@@ -13,7 +13,6 @@ from keito_mcp.timesheet import abandoned, changes, creates, deletes
 from keito_mcp.timesheet.ledger import Ledger
 from keito_mcp.timesheet.problem import Problem
 from keito_mcp.timesheet.waiting import Waiting
-from keito_mcp.waits import KEPT
 
 Sleep = Callable[[float], Awaitable[None]]
 Told = Callable[["Delivered"], None]
@@ -112,10 +111,20 @@ class Courier:
             _log.info("A write that waited was refused: %s", refused)
         return Delivered(claimed.write, claimed.entry, waits, refused)
 
-    async def prune(self) -> None:
-        """Forget what was settled long ago."""
-        before = self._ledger.clock.now().wall - KEPT
-        await self._ledger.journal.prune(before)
+
+async def deliver_all(couriers: Iterable[Courier], told: Told) -> Rest:
+    """Deliver the queues of several accounts that share a key, one after the other; what is in Keito's way ends it.
+
+    Raises:
+        JournalError: The journal can't be used.
+    """
+    soonest: float | None = None
+    for courier in couriers:
+        rest = await courier.run(told)
+        if rest.error is not None:
+            return rest
+        soonest = min((seconds for seconds in (soonest, rest.seconds) if seconds is not None), default=None)
+    return Rest(soonest)
 
 
 def _concerns_all(error: KeitoError | None) -> bool:

@@ -22,7 +22,7 @@ from keito_mcp.journal import (
     WriteKind,
     WriteState,
 )
-from keito_mcp.keito import KeitoError, KeitoV1, TimeEntry, TimeEntryFilter, Timeouts, Unreachable
+from keito_mcp.keito import KeitoError, KeitoV1, Marked, TimeEntry, TimeEntryFilter, Timeouts, Unreachable
 from keito_mcp.timesheet.matching import shows
 
 Day = Callable[[datetime], date]
@@ -66,10 +66,12 @@ class Place:
         account_is: The account in words, for people.
         serves_one_user: Whether the end of this process is the end of the sessions that it serves.
         locks: Those of all ledgers of this process.
+        later: When what waits is delivered, where that isn't as soon as it can be.
     """
 
     day: Day
     locks: Locks
+    later: str = ""
     account_is: str = ""
     serves_one_user: bool = True
 
@@ -77,14 +79,34 @@ class Place:
 class Ledger:
     """One account's entries: in Keito by `api`, on this machine by `journal`."""
 
-    def __init__(self, api: KeitoV1, journal: Journal, clock: Clock, place: Place, timeouts: Timeouts) -> None:
-        """Put together what a write needs."""
+    def __init__(
+        self,
+        api: KeitoV1 | Marked,
+        journal: Journal,
+        clock: Clock,
+        place: Place,
+        timeouts: Timeouts,
+        *,
+        view: KeitoV1 | Marked | None = None,
+    ) -> None:
+        """Put together what a write needs; what may be looked at without being changed is in `view`, else in `api`."""
         self.api = api
+        self.view = view or api
         self.journal = journal
         self.clock = clock
         self.day = place.day
         self._place = place
         self._timeouts = timeouts
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether there is more in Keito than this ledger's account may see."""
+        return isinstance(self.view, Marked)
+
+    @property
+    def later(self) -> str:
+        """When what waits is delivered, where that isn't as soon as it can be."""
+        return self._place.later
 
     def one_at_a_time(self, *key: str) -> anyio.Lock:
         """The lock of an agent's timer, or of one call: two of them at once are done one after the other."""

@@ -16,27 +16,27 @@ Progress = Callable[[int, int, str], Awaitable[None]]
 _PLACE = re.compile(r"(\d{1,3}):([^@]*)@(.*)", re.DOTALL)
 
 
-async def list_entries(ledger: Ledger, wanted: TimeEntryFilter) -> ListAnswer:
-    """One page of Keito's; raises `KeitoError`."""
-    page = await ledger.api.list(wanted)
-    return _answer(page.data, page.following)
+async def list_entries(
+    ledger: Ledger, wanted: TimeEntryFilter, progress: Progress, session_id: str | None = None
+) -> ListAnswer:
+    """Entries, at most `wanted.limit`: one page of Keito's where all of it may be shown, else what a walk finds.
 
-
-async def list_session(ledger: Ledger, wanted: TimeEntryFilter, session_id: str, progress: Progress) -> ListAnswer:
-    """The entries of a session, at most `wanted.limit`. Keito can't filter by session, so pages are walked.
-
-    At most ten pages of 200; `next_cursor` goes on from there, or from the middle of a page.
+    Keito can filter neither by session nor by principal, so pages are walked for those, at most ten of 200;
+    `next_cursor` goes on from there, or from the middle of a page.
 
     Raises:
         KeitoError: Keito refused or can't be reached.
     """
+    if session_id is None and not ledger.is_shared:
+        page = await ledger.view.list(wanted)
+        return _answer(page.data, page.following)
     place = _Place.read(wanted.cursor)
     walk = wanted.model_copy(update={"cursor": place.cursor, "limit": PAGE_LIMIT})
     shown: list[TimeEntry] = []
     pages = 0
-    async for page in ledger.api.pages(walk, at_most=MOST_PAGES):
+    async for page in ledger.view.pages(walk, at_most=MOST_PAGES):
         pages += 1
-        found = place.rest([entry for entry in page.data if entry.fact("session_id") == session_id])
+        found = place.rest([entry for entry in page.data if session_id in {None, entry.fact("session_id")}])
         room = wanted.limit - len(shown)
         shown += found[:room]
         if len(found) > room:
@@ -44,17 +44,17 @@ async def list_session(ledger: Ledger, wanted: TimeEntryFilter, session_id: str,
         place = _Place(page.following)
         if place.cursor is None or len(shown) == wanted.limit:
             break
-        await progress(pages, MOST_PAGES, f"{pages} pages read, {len(shown)} entries of the session found")
+        await progress(pages, MOST_PAGES, f"{pages} pages read, {len(shown)} entries found")
     return _answer(shown, place.text() if place.cursor else None)
 
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """A place among a session's entries: one of Keito's pages, and what of it was shown already.
+    """A place among the entries that a walk finds: one of Keito's pages, and what of it was shown already.
 
     Attributes:
         cursor: Keito's cursor of the page; None for the first.
-        skip: How many of the session's entries on the page were shown.
+        skip: How many of its entries that were found were shown.
         last: The id of the last of those; the count serves where it is gone.
     """
 

@@ -14,6 +14,9 @@ from keito_mcp.keito import METADATA_LIMIT, metadata_size
 from keito_mcp.timesheet.problem import NOTHING_SENT, Problem
 from keito_mcp.version import __version__
 
+MARK = "principal"
+"""The key of the metadata that tells a principal's entries from those of others."""
+
 CLIENT = f"keito-mcp/{__version__}"
 
 
@@ -47,6 +50,7 @@ class Worker:
         repository: What git says of where it works.
         configured: Metadata for every entry, as the repository's configuration has it.
         session_is_shared: Whether other agents may be of the same made-up session (HTTP without sessions).
+        mark: What tells the entries of the principal on whose behalf it works from those of others.
     """
 
     identity: Identity
@@ -54,6 +58,7 @@ class Worker:
     repository: Mapping[str, str] = field(default_factory=dict)
     configured: Mapping[str, Any] = field(default_factory=dict)
     session_is_shared: bool = False
+    mark: str | None = None
 
     def metadata(self, work: Work, entry_key: str, started_at: str | None = None) -> dict[str, Any]:
         """The whole metadata of an entry for this work.
@@ -66,6 +71,9 @@ class Worker:
         if started_at is not None:
             metadata["started_at"] = started_at
         metadata["client"] = CLIENT
+        if self.mark is not None:
+            # The server's word, whatever the caller's metadata says.
+            metadata[MARK] = self.mark
         try:
             size = metadata_size(metadata)
         except ValueError as error:

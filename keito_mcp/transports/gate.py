@@ -1,0 +1,112 @@
+"""The way of an HTTP request to the transports: looked at, let in or not, limited, and written down."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from starlette.datastructures import Headers
+from starlette.responses import PlainTextResponse
+
+from keito_mcp.caller import PRINCIPAL
+from keito_mcp.transports.access import Denied, user
+from keito_mcp.transports.access_log import written_down
+from keito_mcp.transports.edges import Unfit, refuse_ambiguous, whole_body
+from keito_mcp.transports.streams import Streams
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+    from keito_mcp.principal import Principal
+    from keito_mcp.transports.access import Access
+    from keito_mcp.transports.access_log import Response
+    from keito_mcp.transports.edges import Edges
+
+HTTP_PATH = "/mcp"
+SSE_PATH = "/sse"
+MESSAGES_PATH = "/messages/"
+HEALTH_PATHS = ("/healthz", "/readyz")
+"""What a load balancer asks, without a credential."""
+
+_SPELLINGS = {f"{HTTP_PATH}/": HTTP_PATH, f"{SSE_PATH}/": SSE_PATH, MESSAGES_PATH.removesuffix("/"): MESSAGES_PATH}
+
+
+class Gate:
+    """Lets in requests that are fit and whose credential is somebody's, before any of their body is read."""
+
+    def __init__(self, app: ASGIApp, access: Access, edges: Edges) -> None:
+        """A gate before an application.
+
+        Args:
+            app: What serves those who were let in.
+            access: Who is let in.
+            edges: What is taken of them.
+        """
+        self._app = app
+        self._access = access
+        self._edges = edges
+        self._streams = Streams(edges)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        with written_down(scope, send) as response:
+            try:
+                await self._serve(scope, receive, response)
+            except Denied as error:
+                challenge = {"WWW-Authenticate": error.challenge}
+                await _refuse(401, str(error), challenge, scope, receive, response)
+            except Unfit as error:
+                await _refuse(error.status, str(error), {}, scope, receive, response)
+
+    def read_tokens_again(self) -> None:
+        """Read the file of tokens again, and end the streams of those who are in it no longer.
+
+        Raises:
+            SettingsError: It can't be used; the tokens stay what they were.
+        """
+        if self._access.tokens is not None:
+            self._access.tokens.read_again()
+            self._streams.end_those_of_strangers(self._access.tokens.names)
+
+    async def _serve(self, scope: Scope, receive: Receive, response: Response) -> None:
+        headers = Headers(scope=scope)
+        refuse_ambiguous(headers)
+        path = scope["path"] = _SPELLINGS.get(scope["path"], scope["path"])
+        if path in HEALTH_PATHS:
+            await self._app(scope, receive, response)
+            return
+        if path not in {HTTP_PATH, SSE_PATH, MESSAGES_PATH}:
+            raise Unfit(404, f"there is nothing here; Streamable HTTP is at {HTTP_PATH}, SSE at {SSE_PATH}")
+        principal = response.principal = self._access.principal(headers)
+        if principal is not None:
+            scope[PRINCIPAL], scope["user"] = principal, user(principal)
+        if scope["method"] == "GET":
+            await self._serve_stream(scope, receive, response, principal)
+            return
+        if path == MESSAGES_PATH:
+            self._streams.message(scope)
+        await self._app(scope, await whole_body(headers, receive, self._edges), response)
+
+    async def _serve_stream(
+        self, scope: Scope, receive: Receive, response: Response, principal: Principal | None
+    ) -> None:
+        with self._streams.opened(principal, is_session=scope["path"] == SSE_PATH) as stream:
+
+            async def send(message: Message) -> None:
+                self._streams.announced(stream, message.get("body", b""))
+                await response(message)
+
+            await self._app(scope, receive, send)
+        if stream.scope.cancelled_caught:
+            await response.end()
+
+
+async def _refuse(
+    status: int, why: str, headers: dict[str, str], scope: Scope, receive: Receive, response: Response
+) -> None:
+    """Answer without the application; what is left of the request's body isn't waited for."""
+    if response.status is None:
+        text = f"{why[:1].upper()}{why[1:]}.\n"
+        await PlainTextResponse(text, status, {**headers, "Connection": "close"})(scope, receive, response)

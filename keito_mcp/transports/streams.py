@@ -1,0 +1,78 @@
+"""The streams that clients hold open, and the SSE sessions among them."""
+
+import re
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import anyio
+from starlette.types import Scope
+
+from keito_mcp.principal import Principal
+from keito_mcp.transports.edges import Edges, Unfit
+
+_SESSION = re.compile(rb"session_id=([0-9a-f]{32})")
+
+
+@dataclass(eq=False, slots=True)
+class Stream:
+    """A stream that a client holds open.
+
+    Attributes:
+        principal: On whose behalf it was opened.
+        is_session: Whether it is an SSE session, which ends with it.
+        scope: What it runs in.
+        session: The id of the session, once it has one.
+    """
+
+    principal: Principal | None
+    is_session: bool
+    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+    session: str | None = None
+
+
+class Streams:
+    """Keeps count of streams, ends what is idle, and what belongs to somebody who isn't let in any more."""
+
+    def __init__(self, edges: Edges) -> None:
+        """No stream is open yet."""
+        self._edges = edges
+        self._open: set[Stream] = set()
+        self._sessions: dict[str, Stream] = {}
+
+    @contextmanager
+    def opened(self, principal: Principal | None, *, is_session: bool) -> Iterator[Stream]:
+        """A stream for as long as it is open; raises `Unfit` where there are as many sessions as there may be."""
+        if is_session and sum(stream.is_session for stream in self._open) >= self._edges.most_sessions:
+            raise Unfit(503, "too many sessions are open")
+        stream = Stream(principal, is_session)
+        self._open.add(stream)
+        try:
+            with stream.scope:
+                yield stream
+        finally:
+            self._open.discard(stream)
+            if stream.session is not None:
+                del self._sessions[stream.session]
+
+    def announced(self, stream: Stream, body: bytes) -> None:
+        """Take note of the id that the first event of an SSE session gives it; from then on it may be idle so long."""
+        if stream.is_session and stream.session is None and (found := _SESSION.search(body)):
+            stream.session = found[1].decode()
+            self._sessions[stream.session] = stream
+            self._used(stream)
+
+    def message(self, scope: Scope) -> None:
+        """Take note of a message to an SSE session."""
+        found = _SESSION.search(scope["query_string"])
+        if found and (stream := self._sessions.get(found[1].decode())):
+            self._used(stream)
+
+    def end_those_of_strangers(self, names: Collection[str]) -> None:
+        """End the streams of all whose token isn't one of these names' any more."""
+        for stream in self._open:
+            if stream.principal is not None and stream.principal.name not in names:
+                stream.scope.cancel()
+
+    def _used(self, stream: Stream) -> None:
+        stream.scope.deadline = anyio.current_time() + self._edges.idle
