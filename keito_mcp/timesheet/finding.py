@@ -1,10 +1,17 @@
 """Which timer a stop means that names none, where this session knows of none."""
 
+from contextlib import suppress
+
+import anyio
+
 from keito_mcp.journal import EntryState
-from keito_mcp.keito import TimeEntry, TimeEntryFilter
+from keito_mcp.keito import KeitoError, TimeEntry, TimeEntryFilter
 from keito_mcp.timesheet.ledger import MOST_PAGES, PAGE_LIMIT, Ledger
 from keito_mcp.timesheet.problem import NOTHING_CHANGED, Problem
 from keito_mcp.timesheet.work import Worker
+
+_PATIENCE = 5.0
+"""Seconds for a look that a start can do without."""
 
 
 async def running_in_keito(ledger: Ledger, worker: Worker) -> TimeEntry | None:
@@ -30,6 +37,22 @@ async def running_in_keito(ledger: Ledger, worker: Worker) -> TimeEntry | None:
             "Call stop_timer with the entry_id of one of them.",
         )
     return running[0] if running else None
+
+
+async def started_elsewhere(ledger: Ledger, worker: Worker) -> TimeEntry | None:
+    """This agent's timer that another replica of an HTTP server started; None where that can't be found out now.
+
+    Raises:
+        Problem: Several run.
+    """
+    if ledger.serves_one_user or await ledger.journal.open_timer(worker.owner) is not None:
+        return None
+    shown = None
+    with anyio.move_on_after(_PATIENCE), suppress(KeitoError):
+        shown = await running_in_keito(ledger, worker)
+    if shown is None or await ledger.journal.find(worker.owner.account, shown.id) is not None:
+        return None
+    return shown
 
 
 async def _ends_here(ledger: Ledger, account: str, shown: TimeEntry) -> bool:

@@ -104,6 +104,11 @@ class Ledger:
         return isinstance(self.view, Marked)
 
     @property
+    def serves_one_user(self) -> bool:
+        """Whether the end of this process is the end of the sessions that it serves, which nobody else serves."""
+        return self._place.serves_one_user
+
+    @property
     def later(self) -> str:
         """When what waits is delivered, where that isn't as soon as it can be."""
         return self._place.later

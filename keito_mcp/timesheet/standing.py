@@ -51,7 +51,7 @@ async def changed_by_a_person(ledger: Ledger, known: Entry, shown: TimeEntry) ->
     """
     if known.person:
         return known.person
-    why = _stopped_or_restarted(known, shown) or _recounted(known, shown)
+    why = _stopped_or_restarted(ledger, known, shown) or _recounted(known, shown)
     if why is None and known.state is EntryState.STOPPED:
         why = edited_by_a_person(known, shown)
     if why is not None and await made_by_us(ledger, known, shown):
@@ -85,10 +85,12 @@ async def made_by_us(ledger: Ledger, known: Entry, shown: TimeEntry) -> bool:
     )
 
 
-def _stopped_or_restarted(known: Entry, shown: TimeEntry) -> str | None:
+def _stopped_or_restarted(ledger: Ledger, known: Entry, shown: TimeEntry) -> str | None:
     if known.state is EntryState.STOPPED:
         return "A person started it again in Keito." if shown.is_running else None
-    return "A person stopped it in Keito." if runs(known, shown) is False else None
+    if runs(known, shown) is not False:
+        return None
+    return f"A person{'' if ledger.serves_one_user else ' or another server'} stopped it in Keito."
 
 
 def _recounted(known: Entry, shown: TimeEntry) -> str | None:

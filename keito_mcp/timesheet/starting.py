@@ -7,7 +7,7 @@ from keito_mcp import hours as decimal_hours
 from keito_mcp.answers import EntryAnswer, Status
 from keito_mcp.journal import Earlier, Entry, EntryState, JournalError
 from keito_mcp.keito import KeitoError, NotFound, PermissionDenied, TimeEntry, TimeEntryCreate
-from keito_mcp.timesheet import creates, standing, stopping
+from keito_mcp.timesheet import creates, finding, standing, stopping
 from keito_mcp.timesheet.ledger import Ledger
 from keito_mcp.timesheet.matching import same_notes
 from keito_mcp.timesheet.problem import NOTHING_CHANGED, Problem
@@ -30,17 +30,20 @@ async def start(ledger: Ledger, worker: Worker, work: Work, *, replace_running: 
         KeitoError: Keito refused it.
     """
     async with ledger.one_at_a_time(*worker.owner.key):
+        elsewhere = await finding.started_elsewhere(ledger, worker)
+        if elsewhere is not None:
+            return await _beside(ledger, worker, work, elsewhere, replace_running=replace_running)
         entry, body = _timer(ledger, worker, work)
         made = await creates.create(ledger, entry, body)
         if not isinstance(made, Earlier):
             return _running(made, entry)
         runs = await _still_running(ledger, made)
         if runs is None:
-            return await _start_now(ledger, worker, work)
+            return await _start_next(ledger, worker, work, replace_running=replace_running)
         if _same_work(runs.entry, work):
             return EntryAnswer.of(Status.ALREADY_RUNNING, runs.shown, known=runs.entry, message=runs.unverified)
         if not replace_running:
-            raise _another_runs(runs.entry)
+            raise _another_runs(runs.entry.handle, runs.entry)
         await standing.refuse_an_unknown_agent(ledger, worker)
         return await _replace(ledger, worker, work, runs)
 
@@ -54,12 +57,28 @@ class _Runs:
     unverified: str | None = None
 
 
+async def _beside(
+    ledger: Ledger, worker: Worker, work: Work, shown: TimeEntry, *, replace_running: bool
+) -> EntryAnswer:
+    """Start a timer for an agent whose timer runs already, though not by this server."""
+    if _same_work(shown, work):
+        return EntryAnswer.of(Status.ALREADY_RUNNING, shown)
+    if not replace_running:
+        raise _another_runs(shown.id, shown)
+    await standing.refuse_an_unknown_agent(ledger, worker)
+    return await _started_after(ledger, worker, work, await stopping.stop_running(ledger, worker, shown, None))
+
+
 async def _replace(ledger: Ledger, worker: Worker, work: Work, runs: _Runs) -> EntryAnswer:
     """Stop a timer, and start one for other work."""
     if runs.shown is None:
         stopped = await stopping.end_here(ledger, worker, runs.entry, Waiting(runs.unverified or ""))
     else:
         stopped = await stopping.stop_running(ledger, worker, runs.shown, runs.entry)
+    return await _started_after(ledger, worker, work, stopped)
+
+
+async def _started_after(ledger: Ledger, worker: Worker, work: Work, stopped: EntryAnswer) -> EntryAnswer:
     message = f"Timer {stopped.id} was stopped first, with {decimal_hours.text(stopped.hours)} h."
     try:
         started = await _start_now(ledger, worker, work)
@@ -69,12 +88,20 @@ async def _replace(ledger: Ledger, worker: Worker, work: Work, runs: _Runs) -> E
     return started.saying(message)
 
 
+async def _start_next(ledger: Ledger, worker: Worker, work: Work, *, replace_running: bool) -> EntryAnswer:
+    """Start a timer after one that turned out to be stopped, by another replica perhaps, which started the next one."""
+    elsewhere = await finding.started_elsewhere(ledger, worker)
+    if elsewhere is not None:
+        return await _beside(ledger, worker, work, elsewhere, replace_running=replace_running)
+    return await _start_now(ledger, worker, work)
+
+
 async def _start_now(ledger: Ledger, worker: Worker, work: Work) -> EntryAnswer:
     """Start a timer from now on: what came before is another entry's time."""
     entry, body = _timer(ledger, worker, work)
     made = await creates.create(ledger, entry, body)
     if isinstance(made, Earlier):
-        raise _another_runs(made.entry)
+        raise _another_runs(made.entry.handle, made.entry)
     return _running(made, entry)
 
 
@@ -124,15 +151,15 @@ async def _no_longer_runs(ledger: Ledger, entry: Entry, error: KeitoError) -> No
         raise error
 
 
-def _same_work(entry: Entry, work: Work) -> bool:
+def _same_work(entry: Entry | TimeEntry, work: Work) -> bool:
     same_place = (entry.project_id, entry.task_id) == (work.project_id, work.task_id)
     return same_place and same_notes(entry.notes, work.notes)
 
 
-def _another_runs(entry: Entry) -> Problem:
+def _another_runs(handle: str, entry: Entry | TimeEntry) -> Problem:
     about = f": {entry.notes[:80]!r}" if entry.notes else ""
     return Problem(
-        f"Timer {entry.handle} already runs for this agent, for other work (project {entry.project_id}{about}).",
+        f"Timer {handle} already runs for this agent, for other work (project {entry.project_id}{about}).",
         NOTHING_CHANGED,
         "Call stop_timer first, or start_timer with replace_running=true to stop that one and start this.",
     )

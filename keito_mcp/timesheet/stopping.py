@@ -78,7 +78,12 @@ async def _stop_own(ledger: Ledger, worker: Worker, asked: _Asked) -> EntryAnswe
     """Stop the timer that runs for this agent, wherever it was started."""
     known = await ledger.journal.open_timer(worker.owner)
     if known is not None:
-        return await _stop_known(ledger, worker, known, asked)
+        answer = await _stop_known(ledger, worker, known, asked)
+        if answer.status is not Status.ALREADY_STOPPED:
+            return answer
+        # Another replica may have stopped it, and started the next one.
+        shown = await finding.started_elsewhere(ledger, worker)
+        return await _stop_or_correct(ledger, worker, shown, None, asked) if shown else answer
     try:
         shown = await finding.running_in_keito(ledger, worker)
     except KeitoError as error:
