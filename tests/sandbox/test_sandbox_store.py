@@ -16,7 +16,8 @@ import pytest
 from keito_mcp.sandbox import Store
 from keito_mcp.sandbox import store as store_module
 from keito_mcp.sandbox.entry import Entry
-from keito_mcp.sandbox.store import EntryNotFoundError, Filters
+from keito_mcp.sandbox.queries import Filters
+from keito_mcp.sandbox.store import EntryNotFoundError
 
 NOW = datetime(2026, 3, 6, 14, 30, tzinfo=UTC)
 ENTRY = Entry(
