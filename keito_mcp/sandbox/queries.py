@@ -2,7 +2,6 @@
 
 import json
 import sqlite3
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -93,6 +92,6 @@ def numbered_page(connection: sqlite3.Connection, filters: Filters, number: int,
 
 
 def _rows(
-    connection: sqlite3.Connection, statement: str, filters: Filters, others: Mapping[str, Any]
+    connection: sqlite3.Connection, statement: str, filters: Filters, others: dict[str, Any]
 ) -> list[sqlite3.Row]:
     return connection.execute(statement, filters.parameters() | others).fetchall()

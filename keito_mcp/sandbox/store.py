@@ -191,7 +191,7 @@ class Store:
         Raises:
             EntryNotFoundError: There is none with that id.
         """
-        self._mark(entry_id, approved=True)
+        self._mark(entry_id, lambda entry: replace(entry, approved=True))
 
     def lock(self, entry_id: str) -> None:
         """Lock an entry: from now on it is neither changed nor deleted.
@@ -199,7 +199,7 @@ class Store:
         Raises:
             EntryNotFoundError: There is none with that id.
         """
-        self._mark(entry_id, locked=True)
+        self._mark(entry_id, lambda entry: replace(entry, locked=True))
 
     def bill(self, entry_id: str) -> None:
         """Put an entry on an invoice, which locks it, too.
@@ -207,11 +207,11 @@ class Store:
         Raises:
             EntryNotFoundError: There is none with that id.
         """
-        self._mark(entry_id, billed=True, locked=True)
+        self._mark(entry_id, lambda entry: replace(entry, billed=True, locked=True))
 
-    def _mark(self, entry_id: str, **marks: bool) -> None:
+    def _mark(self, entry_id: str, marked: Callable[[Entry], Entry]) -> None:
         with self._transaction():
-            self._replace(replace(self._find(entry_id), **marks))
+            self._replace(marked(self._find(entry_id)))
 
     def _add(self, entry: Entry, others: Others) -> None:
         self._make_way(entry, others)
