@@ -21,7 +21,6 @@ def show_entry(entry: Entry, now: datetime, catalogue: Catalogue) -> dict[str, A
     task = catalogue.task(entry.task_id) if entry.task_id is not None else catalogue.default_task
     task_id = task.id if task else entry.task_id or ""
     user = catalogue.user(entry.user_id)
-    rate = (project and project.hourly_rate) or (task and task.default_hourly_rate)
     return {
         "id": entry.id,
         "user_id": entry.user_id,
@@ -42,7 +41,7 @@ def show_entry(entry: Entry, now: datetime, catalogue: Catalogue) -> dict[str, A
         "is_billed": entry.billed,
         "billable": entry.is_billable,
         "budgeted": project is not None and project.budget is not None,
-        "billable_rate": rate if entry.is_billable else None,
+        "billable_rate": _rate(project, task) if entry.is_billable else None,
         "cost_rate": user.cost_rate,
         "source": entry.source,
         "metadata": entry.metadata,
@@ -164,6 +163,12 @@ def show_page(name: str, items: list[dict[str, Any]], total: int, paging: Paging
             "last": link(last),
         },
     }
+
+
+def _rate(project: Project | None, task: Task | None) -> float | None:
+    if project is not None and project.hourly_rate is not None:
+        return project.hourly_rate
+    return None if task is None else task.default_hourly_rate
 
 
 def _named(identifier: str, name: str) -> Mapping[str, str]:
