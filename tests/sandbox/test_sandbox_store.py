@@ -135,3 +135,27 @@ def test_a_file_that_stays_locked_is_an_error(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(store_module, "_BUSY_SECONDS", 0.05)
     with locked(tmp_path / "new.db"), pytest.raises(sqlite3.OperationalError, match="locked"):
         Store(tmp_path / "new.db")
+
+
+def test_a_file_of_an_earlier_version_opens_and_keeps_its_entries(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "keito.db")) as connection:
+        connection.executescript(
+            """
+            CREATE TABLE entries (
+                seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, user_id TEXT NOT NULL,
+                project_id TEXT NOT NULL, task_id TEXT, spent_date TEXT NOT NULL, units INTEGER NOT NULL,
+                started_at TEXT, notes TEXT, is_billable INTEGER NOT NULL, source TEXT NOT NULL, metadata TEXT,
+                created_at TEXT NOT NULL, updated_at TEXT NOT NULL, approved INTEGER NOT NULL
+            );
+            INSERT INTO entries VALUES (
+                1, 'te_1', 'usr_1', 'prj_abc', NULL, '2026-03-06', 15000, NULL, NULL, 1, 'api', NULL,
+                '2026-03-06T14:30:00+00:00', '2026-03-06T14:30:00+00:00', 0
+            );
+            """
+        )
+    for _ in range(2):
+        with closing(Store(tmp_path / "keito.db")) as store:
+            assert store.get("te_1") == ENTRY
+    with closing(Store(tmp_path / "keito.db")) as store:
+        store.lock("te_1")
+        assert store.get("te_1") == replace(ENTRY, locked=True)
