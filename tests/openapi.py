@@ -155,6 +155,4 @@ def _translated(schema: Mapping[str, Any], *, closed: bool = True) -> dict[str, 
         schema["unevaluatedProperties"] = False
     if nullable:
         schema["type"] = [schema["type"], "null"]
-        if "enum" in schema:
-            schema["enum"] = [*schema["enum"], None]
     return schema

@@ -17,7 +17,7 @@ from keito_mcp.sandbox import Store
 from keito_mcp.sandbox import store as store_module
 from keito_mcp.sandbox.entry import Entry
 from keito_mcp.sandbox.queries import Filters
-from keito_mcp.sandbox.store import EntryNotFoundError
+from keito_mcp.sandbox.store import EntryNotFoundError, Others, TimerRunningError
 
 NOW = datetime(2026, 3, 6, 14, 30, tzinfo=UTC)
 ENTRY = Entry(
@@ -110,6 +110,22 @@ def test_two_stores_on_one_file_lose_no_update_from_two_threads(store: Store, tm
 
     assert store.get("te_1").units == 200
     assert len(store.entries()) == 201
+
+
+def test_of_two_timers_that_start_at_the_same_time_one_is_refused(store: Store, tmp_path: Path) -> None:
+    start = threading.Barrier(2)
+
+    def run_timer(store: Store, entry_id: str) -> bool:
+        start.wait()
+        try:
+            store.create(replace(ENTRY, id=entry_id, started_at=NOW), Others.REFUSE)
+        except TimerRunningError:
+            return False
+        return True
+
+    with closing(Store(tmp_path / "keito.db")) as other, ThreadPoolExecutor(2) as threads:
+        timers = [threads.submit(run_timer, store, "te_a"), threads.submit(run_timer, other, "te_b")]
+        assert sorted(timer.result() for timer in timers) == [False, True]
 
 
 def test_processes_may_open_a_new_file_at_the_same_time(tmp_path: Path) -> None:
