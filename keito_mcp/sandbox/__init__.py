@@ -3,10 +3,26 @@
 It stands on its own and imports nothing else of the package, so that it can disagree with the client.
 """
 
+from keito_mcp.sandbox.access import user_of
 from keito_mcp.sandbox.app import create_app
+from keito_mcp.sandbox.catalogue import Catalogue, Client, Project, Task, User
 from keito_mcp.sandbox.faults import ConnectionCut, Fault, Faults
 from keito_mcp.sandbox.gate import RecordedRequest
 from keito_mcp.sandbox.serving import serve
 from keito_mcp.sandbox.store import Store
 
-__all__ = ["ConnectionCut", "Fault", "Faults", "RecordedRequest", "Store", "create_app", "serve"]
+__all__ = [
+    "Catalogue",
+    "Client",
+    "ConnectionCut",
+    "Fault",
+    "Faults",
+    "Project",
+    "RecordedRequest",
+    "Store",
+    "Task",
+    "User",
+    "create_app",
+    "serve",
+    "user_of",
+]

@@ -12,12 +12,15 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 
+from keito_mcp.sandbox import v2_errors
+from keito_mcp.sandbox.catalogue import SANDBOX, Catalogue
 from keito_mcp.sandbox.control import control_routes
 from keito_mcp.sandbox.faults import Faults
 from keito_mcp.sandbox.gate import CONTROL_PREFIX, Gate, LateWork, RecordedRequest
 from keito_mcp.sandbox.store import Store
 from keito_mcp.sandbox.v1 import create_v1
 from keito_mcp.sandbox.v1_errors import answer_exception, refusal
+from keito_mcp.sandbox.v2 import V2_PREFIX, create_v2
 
 
 def utc_now() -> datetime:
@@ -35,6 +38,7 @@ def create_app(  # noqa: PLR0913 -- independent knobs, each by its name only
     forbidden_projects: Collection[str] = (),
     control: bool = False,
     requests: list[RecordedRequest] | None = None,
+    catalogue: Catalogue = SANDBOX,
 ) -> Starlette:
     """Return the embedded Keito as an ASGI app.
 
@@ -49,6 +53,7 @@ def create_app(  # noqa: PLR0913 -- independent knobs, each by its name only
         forbidden_projects: Projects that nobody is assigned to.
         control: Whether `/_sandbox/…` programs faults and shows requests and entries, without a key.
         requests: The list to record requests in; one of the app's own by default.
+        catalogue: The projects, tasks, clients and users that v2 knows; v1 accepts any project.
     """
     faults = Faults() if faults is None else faults
     requests = [] if requests is None else requests
@@ -66,7 +71,15 @@ def create_app(  # noqa: PLR0913 -- independent knobs, each by its name only
         clock=clock,
         forbidden_projects=forbidden_projects,
     )
-    routes: list[BaseRoute] = [Route("/", _welcome), Mount("/v1", v1)]
+    v2 = create_v2(
+        store,
+        api_keys=api_keys,
+        honour_idempotency=honour_idempotency,
+        clock=clock,
+        forbidden_projects=forbidden_projects,
+        catalogue=catalogue,
+    )
+    routes: list[BaseRoute] = [Route("/", _welcome), Mount("/v1", v1), Mount(V2_PREFIX, v2)]
     if control:
         steering = control_routes(store, faults=faults, requests=requests, clock=clock)
         routes.append(Mount(CONTROL_PREFIX, routes=steering))
@@ -83,7 +96,9 @@ def create_app(  # noqa: PLR0913 -- independent knobs, each by its name only
     return app
 
 
-def _refusal(_path: str, status: int, message: str) -> Response:
+def _refusal(path: str, status: int, message: str) -> Response:
+    if path.startswith(f"{V2_PREFIX}/"):
+        return v2_errors.refusal(status, message)
     return refusal(status, message)
 
 
@@ -92,5 +107,6 @@ async def _welcome(_request: Request) -> Response:
         {
             "service": "embedded Keito",
             "hint": "GET /v1/time-entries with any 'Authorization: Bearer <key>'; nothing here is billed.",
+            "hint_v2": "GET /api/v2/time_entries with 'Authorization: Bearer kto_…' and 'Keito-Account-Id: …'.",
         }
     )

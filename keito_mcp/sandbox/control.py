@@ -1,6 +1,6 @@
 """The opt-in HTTP side door: programs the sandbox and looks into it from another process."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from datetime import datetime
 
@@ -27,7 +27,9 @@ def control_routes(
         Route("/faults", control.faults, methods=["POST", "DELETE"]),
         Route("/requests", control.requests, methods=["GET", "DELETE"]),
         Route("/entries", control.entries, methods=["GET"]),
-        Route("/entries/{id}/approve", control.approve, methods=["POST"]),
+        Route("/entries/{id}/approve", control.marking(store.approve), methods=["POST"]),
+        Route("/entries/{id}/lock", control.marking(store.lock), methods=["POST"]),
+        Route("/entries/{id}/bill", control.marking(store.bill), methods=["POST"]),
     ]
 
 
@@ -64,9 +66,12 @@ class _Control:
     async def entries(self, _request: Request) -> Response:
         return JSONResponse(await to_thread.run_sync(self._store.entries, self._clock()))
 
-    async def approve(self, request: Request) -> Response:
-        try:
-            await to_thread.run_sync(self._store.approve, request.path_params["id"])
-        except EntryNotFoundError:
-            return refusal(404, "there is no such time entry")
-        return Response(status_code=204)
+    def marking(self, mark: Callable[[str], None]) -> Callable[[Request], Awaitable[Response]]:
+        async def endpoint(request: Request) -> Response:
+            try:
+                await to_thread.run_sync(mark, request.path_params["id"])
+            except EntryNotFoundError:
+                return refusal(404, "there is no such time entry")
+            return Response(status_code=204)
+
+        return endpoint

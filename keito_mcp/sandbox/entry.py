@@ -30,10 +30,14 @@ class Changes(TypedDict, total=False):
 
     units: int
     is_running: bool
+    project_id: str
     task_id: str | None
+    spent_date: str
+    started_time: str | None
+    ended_time: str | None
     notes: str | None
     is_billable: bool
-    metadata: dict[str, Any]
+    metadata: dict[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +45,8 @@ class Entry:
     """A time entry; a running one has a `started_at`.
 
     `units` are the hours in units of 1/10,000. While the timer runs they are its base: the time since
-    `started_at` comes on top of them.
+    `started_at` comes on top of them. `started_time` and `ended_time` are what was told of a working day, `HH:MM`.
+    An approved entry, and a locked one, is neither changed nor deleted any more.
     """
 
     id: str
@@ -58,6 +63,10 @@ class Entry:
     created_at: datetime
     updated_at: datetime
     approved: bool = False
+    started_time: str | None = None
+    ended_time: str | None = None
+    locked: bool = False
+    billed: bool = False
 
     @property
     def is_running(self) -> bool:
@@ -85,7 +94,11 @@ class Entry:
             self,
             units=changes.get("units", self.units_at(now) if rebased else self.units),
             started_at=(now if runs else None) if rebased else self.started_at,
+            project_id=changes.get("project_id", self.project_id),
             task_id=changes.get("task_id", self.task_id),
+            spent_date=changes.get("spent_date", self.spent_date),
+            started_time=changes.get("started_time", self.started_time),
+            ended_time=changes.get("ended_time", self.ended_time),
             notes=changes.get("notes", self.notes),
             is_billable=changes.get("is_billable", self.is_billable),
             metadata=changes.get("metadata", self.metadata),
@@ -106,10 +119,11 @@ class Entry:
             "is_billable": self.is_billable,
             "source": self.source,
             "metadata": self.metadata,
-            "created_at": _rfc3339(self.created_at),
-            "updated_at": _rfc3339(self.updated_at),
+            "created_at": rfc3339(self.created_at),
+            "updated_at": rfc3339(self.updated_at),
         }
 
 
-def _rfc3339(time: datetime) -> str:
+def rfc3339(time: datetime) -> str:
+    """Return a time as Keito writes it: UTC, in whole seconds."""
     return time.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

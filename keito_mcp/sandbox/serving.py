@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from keito_mcp.sandbox.app import create_app
+from keito_mcp.sandbox.catalogue import Catalogue
 from keito_mcp.sandbox.faults import Faults
 from keito_mcp.sandbox.gate import CUT_EXTENSION, RecordedRequest
 from keito_mcp.sandbox.store import Store
@@ -31,6 +32,7 @@ class AppOptions(TypedDict, total=False):
     forbidden_projects: Collection[str]
     control: bool
     requests: list[RecordedRequest] | None
+    catalogue: Catalogue
 
 
 async def serve(

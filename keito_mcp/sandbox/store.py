@@ -1,73 +1,21 @@
 """The entries in one SQLite file, which several processes may share."""
 
-import json
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from enum import Enum, auto
 from pathlib import Path
 from typing import Any
 
 from keito_mcp.sandbox.entry import Entry
+from keito_mcp.sandbox.queries import Filters, NumberedPage, Page, numbered_page, page_before
+from keito_mcp.sandbox.rows import INSERT, UPDATE, entry_of, prepare, row_of
 
 _BUSY_SECONDS = 10.0
-
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS entries (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT,
-    id TEXT NOT NULL UNIQUE,
-    user_id TEXT NOT NULL,
-    project_id TEXT NOT NULL,
-    task_id TEXT,
-    spent_date TEXT NOT NULL,
-    units INTEGER NOT NULL,
-    started_at TEXT,
-    notes TEXT,
-    is_billable INTEGER NOT NULL,
-    source TEXT NOT NULL,
-    metadata TEXT,
-    created_at TEXT NOT NULL,
-    updated_at TEXT NOT NULL,
-    approved INTEGER NOT NULL
-);
-CREATE TABLE IF NOT EXISTS idempotency_keys (
-    user_id TEXT NOT NULL,
-    key TEXT NOT NULL,
-    fingerprint TEXT NOT NULL,
-    answer TEXT NOT NULL,
-    PRIMARY KEY (user_id, key)
-);
-"""
-
-_INSERT = """
-INSERT INTO entries (id, user_id, project_id, task_id, spent_date, units, started_at, notes, is_billable,
-                     source, metadata, created_at, updated_at, approved)
-VALUES (:id, :user_id, :project_id, :task_id, :spent_date, :units, :started_at, :notes, :is_billable,
-        :source, :metadata, :created_at, :updated_at, :approved)
-"""
-
-_UPDATE = """
-UPDATE entries
-SET task_id = :task_id, units = :units, started_at = :started_at, notes = :notes, is_billable = :is_billable,
-    metadata = :metadata, updated_at = :updated_at, approved = :approved
-WHERE id = :id
-"""
-
-_PAGE = """
-SELECT * FROM entries
-WHERE (:before IS NULL OR seq < :before)
-  AND (:source IS NULL OR source = :source)
-  AND (:project_id IS NULL OR project_id = :project_id)
-  AND (:user_id IS NULL OR user_id = :user_id)
-  AND (:first_date IS NULL OR spent_date >= :first_date)
-  AND (:last_date IS NULL OR spent_date <= :last_date)
-  AND (:is_running IS NULL OR (started_at IS NOT NULL) = :is_running)
-ORDER BY seq DESC
-LIMIT :limit
-"""
 
 
 class EntryNotFoundError(LookupError):
@@ -78,28 +26,16 @@ class EntryApprovedError(Exception):
     """The entry was approved: it is neither changed nor deleted any more."""
 
 
+class EntryLockedError(Exception):
+    """The entry is locked: it is neither changed nor deleted any more."""
+
+
+class TimerRunningError(Exception):
+    """Another timer of the same user runs; the argument is its entry's id."""
+
+
 class KeyReusedError(Exception):
     """The idempotency key was used before, for a different body."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Filters:
-    """Which entries to list; `None` means any. Dates are inclusive and compare to `spent_date`."""
-
-    source: str | None = None
-    project_id: str | None = None
-    user_id: str | None = None
-    first_date: str | None = None
-    last_date: str | None = None
-    is_running: bool | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Some entries, newest first, and what to hand to `Store.page` for those after them, if there are any."""
-
-    entries: list[Entry]
-    next_before: int | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +46,15 @@ class Once:
     key: str
     fingerprint: str
     answer: str
+
+
+class Others(Enum):
+    """What becomes of a user's other timers when one starts."""
+
+    RUN_ON = auto()
+    REFUSE = auto()
+    """They run on, and the new one does not start."""
+    STOP = auto()
 
 
 class Store:
@@ -127,7 +72,7 @@ class Store:
         self._connection.row_factory = sqlite3.Row
         _use_wal(self._connection)
         self._connection.execute("PRAGMA synchronous = NORMAL")
-        self._connection.executescript(_SCHEMA)
+        prepare(self._connection)
 
     def close(self) -> None:
         """Close the file; the store is of no use afterwards."""
@@ -143,7 +88,7 @@ class Store:
         now = now or datetime.now(UTC)
         with self._lock:
             rows = self._connection.execute("SELECT * FROM entries ORDER BY seq").fetchall()
-        return [_entry(row).as_dict(now) for row in rows]
+        return [entry_of(row).as_dict(now) for row in rows]
 
     def page(self, filters: Filters, *, before: int | None, limit: int) -> Page:
         """Return up to `limit` entries, newest first.
@@ -156,9 +101,15 @@ class Store:
             limit: How many entries at most.
         """
         with self._lock:
-            rows = self._connection.execute(_PAGE, asdict(filters) | {"before": before, "limit": limit + 1}).fetchall()
-        more = len(rows) > limit
-        return Page([_entry(row) for row in rows[:limit]], rows[limit - 1]["seq"] if more else None)
+            return page_before(self._connection, filters, before, limit)
+
+    def numbered_page(self, filters: Filters, *, number: int, size: int) -> NumberedPage:
+        """Return the page of that number, counted from 1, of so many entries; the latest `spent_date` comes first.
+
+        Entries that come and go between two calls move those behind them to other pages.
+        """
+        with self._lock:
+            return numbered_page(self._connection, filters, number, size)
 
     def get(self, entry_id: str) -> Entry:
         """Return one entry.
@@ -169,13 +120,19 @@ class Store:
         with self._lock:
             return self._find(entry_id)
 
-    def create(self, entry: Entry) -> None:
-        """Add an entry."""
-        with self._transaction() as connection:
-            connection.execute(_INSERT, _row(entry))
+    def create(self, entry: Entry, others: Others = Others.RUN_ON) -> None:
+        """Add an entry; where it is a running one, `others` says what becomes of its user's other timers.
 
-    def create_once(self, entry: Entry, once: Once) -> str:
-        """Add an entry unless its idempotency key did so before; return the answer to give.
+        Raises:
+            TimerRunningError: One runs, and is to be respected.
+            EntryApprovedError: One is to be stopped that was approved.
+            EntryLockedError: One is to be stopped that is locked.
+        """
+        with self._transaction():
+            self._add(entry, others)
+
+    def create_once(self, entry: Entry, once: Once, others: Others = Others.RUN_ON) -> str:
+        """Do what `create` does, unless the idempotency key did so before; return the answer to give.
 
         Raises:
             KeyReusedError: The key came with a different body before.
@@ -186,7 +143,7 @@ class Store:
                 (once.user_id, once.key),
             ).fetchone()
             if known is None:
-                connection.execute(_INSERT, _row(entry))
+                self._add(entry, others)
                 connection.execute(
                     "INSERT INTO idempotency_keys (user_id, key, fingerprint, answer)"
                     " VALUES (:user_id, :key, :fingerprint, :answer)",
@@ -197,16 +154,23 @@ class Store:
                 raise KeyReusedError(once.key)
             return str(known["answer"])
 
-    def update(self, entry_id: str, change: Callable[[Entry], Entry]) -> Entry:
+    def update(self, entry_id: str, change: Callable[[Entry], Entry], others: Others = Others.RUN_ON) -> Entry:
         """Replace an entry by what `change` makes of it, with nobody else in between; return the new one.
+
+        Where that starts its timer, `others` says what becomes of its user's other ones.
 
         Raises:
             EntryNotFoundError: There is none with that id.
             EntryApprovedError: The entry was approved.
+            EntryLockedError: The entry is locked.
+            TimerRunningError: Another timer runs, and is to be respected.
         """
-        with self._transaction() as connection:
-            entry = change(self._find_open(entry_id))
-            connection.execute(_UPDATE, _row(entry))
+        with self._transaction():
+            before = self._find_open(entry_id)
+            entry = change(before)
+            if not before.is_running:
+                self._make_way(entry, others)
+            self._replace(entry)
             return entry
 
     def delete(self, entry_id: str) -> None:
@@ -215,6 +179,7 @@ class Store:
         Raises:
             EntryNotFoundError: There is none with that id.
             EntryApprovedError: The entry was approved.
+            EntryLockedError: The entry is locked.
         """
         with self._transaction() as connection:
             self._find_open(entry_id)
@@ -226,21 +191,54 @@ class Store:
         Raises:
             EntryNotFoundError: There is none with that id.
         """
-        with self._transaction() as connection:
-            self._find(entry_id)
-            connection.execute("UPDATE entries SET approved = 1 WHERE id = ?", (entry_id,))
+        self._mark(entry_id, lambda entry: replace(entry, approved=True))
+
+    def lock(self, entry_id: str) -> None:
+        """Lock an entry: from now on it is neither changed nor deleted.
+
+        Raises:
+            EntryNotFoundError: There is none with that id.
+        """
+        self._mark(entry_id, lambda entry: replace(entry, locked=True))
+
+    def bill(self, entry_id: str) -> None:
+        """Put an entry on an invoice, which locks it, too.
+
+        Raises:
+            EntryNotFoundError: There is none with that id.
+        """
+        self._mark(entry_id, lambda entry: replace(entry, billed=True, locked=True))
+
+    def _mark(self, entry_id: str, marked: Callable[[Entry], Entry]) -> None:
+        with self._transaction():
+            self._replace(marked(self._find(entry_id)))
+
+    def _add(self, entry: Entry, others: Others) -> None:
+        self._make_way(entry, others)
+        self._connection.execute(INSERT, row_of(entry))
+
+    def _replace(self, entry: Entry) -> None:
+        self._connection.execute(UPDATE, row_of(entry))
+
+    def _make_way(self, entry: Entry, others: Others) -> None:
+        if others is Others.RUN_ON or not entry.is_running:
+            return
+        rows = self._connection.execute(
+            "SELECT * FROM entries WHERE user_id = ? AND started_at IS NOT NULL AND id != ?", (entry.user_id, entry.id)
+        ).fetchall()
+        for other in map(entry_of, rows):
+            if others is Others.REFUSE:
+                raise TimerRunningError(other.id)
+            self._replace(_open(other).changed({"is_running": False}, entry.updated_at))
 
     def _find(self, entry_id: str) -> Entry:
         row = self._connection.execute("SELECT * FROM entries WHERE id = ?", (entry_id,)).fetchone()
         if row is None:
             raise EntryNotFoundError(entry_id)
-        return _entry(row)
+        return entry_of(row)
 
     def _find_open(self, entry_id: str) -> Entry:
-        entry = self._find(entry_id)
-        if entry.approved:
-            raise EntryApprovedError(entry_id)
-        return entry
+        return _open(self._find(entry_id))
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -256,6 +254,14 @@ class Store:
             self._connection.execute("COMMIT")
 
 
+def _open(entry: Entry) -> Entry:
+    if entry.approved:
+        raise EntryApprovedError(entry.id)
+    if entry.locked:
+        raise EntryLockedError(entry.id)
+    return entry
+
+
 def _use_wal(connection: sqlite3.Connection) -> None:
     deadline = time.monotonic() + _BUSY_SECONDS
     while True:
@@ -268,28 +274,3 @@ def _use_wal(connection: sqlite3.Connection) -> None:
             time.sleep(0.01)
         else:
             return
-
-
-def _row(entry: Entry) -> dict[str, Any]:
-    return asdict(entry) | {
-        "started_at": entry.started_at and entry.started_at.isoformat(),
-        "metadata": None if entry.metadata is None else json.dumps(entry.metadata),
-        "created_at": entry.created_at.isoformat(),
-        "updated_at": entry.updated_at.isoformat(),
-    }
-
-
-def _entry(row: sqlite3.Row) -> Entry:
-    values = dict(row)
-    del values["seq"]
-    return Entry(
-        **values
-        | {
-            "started_at": values["started_at"] and datetime.fromisoformat(values["started_at"]),
-            "metadata": values["metadata"] and json.loads(values["metadata"]),
-            "created_at": datetime.fromisoformat(values["created_at"]),
-            "updated_at": datetime.fromisoformat(values["updated_at"]),
-            "is_billable": bool(values["is_billable"]),
-            "approved": bool(values["approved"]),
-        }
-    )

@@ -1,8 +1,6 @@
 """Keito's API v1, `/v1/time-entries`, over the store."""
 
-import hashlib
 import json
-import re
 import secrets
 from collections.abc import Callable, Collection
 from datetime import datetime
@@ -14,8 +12,16 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from keito_mcp.sandbox.access import UnauthenticatedError, key_of, user_of
 from keito_mcp.sandbox.entry import Entry
-from keito_mcp.sandbox.store import EntryApprovedError, EntryNotFoundError, KeyReusedError, Once, Store
+from keito_mcp.sandbox.store import (
+    EntryApprovedError,
+    EntryLockedError,
+    EntryNotFoundError,
+    KeyReusedError,
+    Once,
+    Store,
+)
 from keito_mcp.sandbox.v1_errors import ApiError, answer_exception
 from keito_mcp.sandbox.v1_input import read_changes, read_new_entry, read_object, read_query, write_cursor
 
@@ -49,11 +55,6 @@ def create_v1(
     )
     app.router.redirect_slashes = False
     return app
-
-
-def user_of(api_key: str) -> str:
-    """Return the id of the user whom a key stands for: stable, and the key cannot be read from it."""
-    return f"usr_{hashlib.sha256(api_key.encode()).hexdigest()[:10]}"
 
 
 class _TimeEntries:
@@ -93,14 +94,14 @@ class _TimeEntries:
             raise ApiError(404, "there is no such time entry") from error
         except EntryApprovedError as error:
             raise ApiError(409, "the time entry was approved: it can no longer be changed or deleted") from error
+        except EntryLockedError as error:
+            raise ApiError(403, "the time entry is locked: it can no longer be changed or deleted") from error
 
     def _authenticate(self, request: Request) -> str:
-        bearer = re.fullmatch(r"(?i:bearer) +(\S+)", request.headers.get("authorization", ""))
-        if bearer is None:
-            raise _unauthenticated("send the API key as 'Authorization: Bearer <key>'")
-        if self._api_keys is not None and bearer[1] not in self._api_keys:
-            raise _unauthenticated("the API key is not valid")
-        return user_of(bearer[1])
+        try:
+            return user_of(key_of(request.headers, self._api_keys))
+        except UnauthenticatedError as error:
+            raise ApiError(401, str(error), headers={"WWW-Authenticate": "Bearer"}) from error
 
     async def _create(self, request: Request, user_id: str) -> Response:
         body = read_object(await request.body())
@@ -157,7 +158,3 @@ class _TimeEntries:
     async def _delete(self, entry_id: str) -> Response:
         await to_thread.run_sync(self._store.delete, entry_id)
         return Response(status_code=204)
-
-
-def _unauthenticated(message: str) -> ApiError:
-    return ApiError(401, message, headers={"WWW-Authenticate": "Bearer"})

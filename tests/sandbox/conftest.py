@@ -11,6 +11,8 @@ import pytest
 
 from keito_mcp.sandbox import Store, create_app, serve
 from keito_mcp.sandbox.serving import AppOptions
+from tests.kit import FakeClock
+from tests.openapi import check_answer
 
 
 @pytest.fixture
@@ -41,6 +43,34 @@ def connect(store: Store) -> Callable[..., httpx.AsyncClient]:
 @pytest.fixture
 async def client(connect: Callable[..., httpx.AsyncClient]) -> AsyncIterator[httpx.AsyncClient]:
     async with connect() as client:
+        yield client
+
+
+@pytest.fixture
+def connect_v2(store: Store, clock: FakeClock) -> Callable[..., httpx.AsyncClient]:
+    """`connect_v2(key, **options)`: a client of API v2, each answer to which is checked by Keito's description."""
+
+    async def check(response: httpx.Response) -> None:
+        await response.aread()
+        assert response.headers["X-Keito-API-Version"] == "2"
+        body = response.json() if response.content else None
+        check_answer(response.request.method, response.request.url.path, response.status_code, body)
+
+    def connect(key: str = "kto_test", **options: Unpack[AppOptions]) -> httpx.AsyncClient:
+        options.setdefault("clock", lambda: clock.wall)
+        return httpx.AsyncClient(
+            transport=httpx.ASGITransport(create_app(store, **options)),
+            base_url="http://keito.test/api/v2",
+            headers={"Authorization": f"Bearer {key}", "Keito-Account-Id": "cmp_test"},
+            event_hooks={"response": [check]},
+        )
+
+    return connect
+
+
+@pytest.fixture
+async def v2(connect_v2: Callable[..., httpx.AsyncClient]) -> AsyncIterator[httpx.AsyncClient]:
+    async with connect_v2() as client:
         yield client
 
 

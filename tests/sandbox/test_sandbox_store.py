@@ -16,7 +16,8 @@ import pytest
 from keito_mcp.sandbox import Store
 from keito_mcp.sandbox import store as store_module
 from keito_mcp.sandbox.entry import Entry
-from keito_mcp.sandbox.store import EntryNotFoundError, Filters
+from keito_mcp.sandbox.queries import Filters
+from keito_mcp.sandbox.store import EntryNotFoundError, Others, TimerRunningError
 
 NOW = datetime(2026, 3, 6, 14, 30, tzinfo=UTC)
 ENTRY = Entry(
@@ -111,6 +112,22 @@ def test_two_stores_on_one_file_lose_no_update_from_two_threads(store: Store, tm
     assert len(store.entries()) == 201
 
 
+def test_of_two_timers_that_start_at_the_same_time_one_is_refused(store: Store, tmp_path: Path) -> None:
+    start = threading.Barrier(2)
+
+    def run_timer(store: Store, entry_id: str) -> bool:
+        start.wait()
+        try:
+            store.create(replace(ENTRY, id=entry_id, started_at=NOW), Others.REFUSE)
+        except TimerRunningError:
+            return False
+        return True
+
+    with closing(Store(tmp_path / "keito.db")) as other, ThreadPoolExecutor(2) as threads:
+        timers = [threads.submit(run_timer, store, "te_a"), threads.submit(run_timer, other, "te_b")]
+        assert sorted(timer.result() for timer in timers) == [False, True]
+
+
 def test_processes_may_open_a_new_file_at_the_same_time(tmp_path: Path) -> None:
     program = "import sys\nfrom keito_mcp.sandbox import Store\nfor _ in range(20): Store(sys.argv[1]).close()"
 
@@ -134,3 +151,27 @@ def test_a_file_that_stays_locked_is_an_error(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(store_module, "_BUSY_SECONDS", 0.05)
     with locked(tmp_path / "new.db"), pytest.raises(sqlite3.OperationalError, match="locked"):
         Store(tmp_path / "new.db")
+
+
+def test_a_file_of_an_earlier_version_opens_and_keeps_its_entries(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "keito.db")) as connection:
+        connection.executescript(
+            """
+            CREATE TABLE entries (
+                seq INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, user_id TEXT NOT NULL,
+                project_id TEXT NOT NULL, task_id TEXT, spent_date TEXT NOT NULL, units INTEGER NOT NULL,
+                started_at TEXT, notes TEXT, is_billable INTEGER NOT NULL, source TEXT NOT NULL, metadata TEXT,
+                created_at TEXT NOT NULL, updated_at TEXT NOT NULL, approved INTEGER NOT NULL
+            );
+            INSERT INTO entries VALUES (
+                1, 'te_1', 'usr_1', 'prj_abc', NULL, '2026-03-06', 15000, NULL, NULL, 1, 'api', NULL,
+                '2026-03-06T14:30:00+00:00', '2026-03-06T14:30:00+00:00', 0
+            );
+            """
+        )
+    for _ in range(2):
+        with closing(Store(tmp_path / "keito.db")) as store:
+            assert store.get("te_1") == ENTRY
+    with closing(Store(tmp_path / "keito.db")) as store:
+        store.lock("te_1")
+        assert store.get("te_1") == replace(ENTRY, locked=True)
