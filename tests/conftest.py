@@ -1,5 +1,5 @@
 import os
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,7 @@ async def make_desk(keito: Keito, clock: FakeClock, tmp_path: Path) -> AsyncIter
         *,
         timeouts: Timeouts | None = None,
         serves_one_user: bool = True,
+        tokens: Callable[[], Collection[str]] | None = None,
         process: str | None = None,
         beat: Beat | None = None,
         **settings: Any,
@@ -70,6 +71,7 @@ async def make_desk(keito: Keito, clock: FakeClock, tmp_path: Path) -> AsyncIter
             timeouts=timeouts or QUICK,
             on_commit=commits.append,
             serves_one_user=serves_one_user,
+            tokens=tokens,
             process=process,
             beat=beat,
         )

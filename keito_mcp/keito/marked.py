@@ -42,10 +42,13 @@ class Marked:
             yield self._shown(page)
 
     async def get(self, entry_id: str) -> TimeEntry:
-        """One time entry, where it is shown."""
-        entry = await self._api.get(entry_id)
-        if not self._shows(entry):
-            raise NotFound(404, "no time entry has such an id")
+        """One time entry, where it is shown; else the same is said as where there is none."""
+        try:
+            entry = await self._api.get(entry_id)
+        except NotFound:
+            entry = None
+        if entry is None or not self._shows(entry):
+            raise NotFound(404, "there is no such time entry")
         return entry
 
     async def update(self, entry_id: str, changes: TimeEntryUpdate) -> TimeEntry:
