@@ -47,6 +47,9 @@ class Response:
     async def __call__(self, message: Message) -> None:
         """Send a part of it."""
         if message["type"] == "http.response.start":
+            if self.status is not None:
+                # The SDK begins a second, empty answer where an SSE session ends; its body completes the first.
+                return
             self.status = message["status"]
         elif message["type"] == "http.response.body":
             self.is_complete = not message.get("more_body", False)

@@ -124,11 +124,10 @@ class PatientProtocol(H11Protocol):
     def data_received(self, data: bytes) -> None:
         """Something came."""
         super().data_received(data)
-        if self.conn.their_state is h11.IDLE and self.conn.trailing_data[0]:
-            if math.isinf(self._deadline):
-                self._wait_for_headers()
-        else:
+        if self.conn.their_state is not h11.IDLE:
             self._deadline = math.inf
+        elif math.isinf(self._deadline):
+            self._wait_for_headers()
 
     def _wait_for_headers(self) -> None:
         self._deadline = self.loop.time() + _HEADER_SECONDS

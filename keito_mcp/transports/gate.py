@@ -98,9 +98,8 @@ class Gate:
                 self._streams.announced(stream, message.get("body", b""))
                 await response(message)
 
-            await self._app(scope, receive, send)
-        if stream.scope.cancelled_caught:
-            await response.end()
+            await self._app(scope, lambda: stream.receive(receive), send)
+        await response.end()
 
 
 async def _refuse(

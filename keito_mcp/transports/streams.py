@@ -1,12 +1,13 @@
 """The streams that clients hold open, and the SSE sessions among them."""
 
+import math
 import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import anyio
-from starlette.types import Scope
+from starlette.types import Message, Receive, Scope
 
 from keito_mcp.principal import Principal
 from keito_mcp.transports.edges import Edges, Unfit
@@ -16,19 +17,31 @@ _SESSION = re.compile(rb"session_id=([0-9a-f]{32})")
 
 @dataclass(eq=False, slots=True)
 class Stream:
-    """A stream that a client holds open.
+    """A stream that a client holds open, until the client or this server ends it.
 
     Attributes:
         principal: On whose behalf it was opened.
         is_session: Whether it is an SSE session, which ends with it.
-        scope: What it runs in.
         session: The id of the session, once it has one.
     """
 
     principal: Principal | None
     is_session: bool
-    scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
     session: str | None = None
+    _deadline: float = math.inf
+    _scope: anyio.CancelScope | None = None
+
+    async def receive(self, receive: Receive) -> Message:
+        """The next message of the client, or that it is gone: so an application ends a stream in order."""
+        with anyio.CancelScope(deadline=self._deadline) as self._scope:
+            return await receive()
+        return {"type": "http.disconnect"}
+
+    def ends_at(self, deadline: float) -> None:
+        """End it then, by the event loop's clock."""
+        self._deadline = deadline
+        if self._scope is not None:
+            self._scope.deadline = deadline
 
 
 class Streams:
@@ -48,8 +61,7 @@ class Streams:
         stream = Stream(principal, is_session)
         self._open.add(stream)
         try:
-            with stream.scope:
-                yield stream
+            yield stream
         finally:
             self._open.discard(stream)
             if stream.session is not None:
@@ -72,7 +84,7 @@ class Streams:
         """End the streams of all whose token isn't one of these names' any more."""
         for stream in self._open:
             if stream.principal is not None and stream.principal.name not in names:
-                stream.scope.cancel()
+                stream.ends_at(anyio.current_time())
 
     def _used(self, stream: Stream) -> None:
-        stream.scope.deadline = anyio.current_time() + self._edges.idle
+        stream.ends_at(anyio.current_time() + self._edges.idle)
