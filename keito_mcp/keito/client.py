@@ -21,6 +21,9 @@ from keito_mcp.keito import errors
 from keito_mcp.version import __version__
 
 _MESSAGE_LIMIT = 300
+_MOST_CONNECTIONS = 1000
+"""More than callers are let in at a time: a call that waits for a connection of another's would look lost."""
+_KEPT_CONNECTIONS = 50
 _ESCAPED_SURROGATE = (b"\\ud", b"\\uD")
 _CONNECTION_NEVER_MADE = (
     httpx.ConnectError,
@@ -68,6 +71,7 @@ class Connections:
             headers={"Accept": "application/json", "User-Agent": f"keito-mcp/{__version__}"},
             # Sooner than the whole attempt: a connection that is cancelled while it is made would stay open.
             timeout=httpx.Timeout(self.timeouts.attempt, connect=connecting, pool=connecting),
+            limits=httpx.Limits(max_connections=_MOST_CONNECTIONS, max_keepalive_connections=_KEPT_CONNECTIONS),
             follow_redirects=False,
             transport=httpx.ASGITransport(self._app) if self._app else None,
             verify=truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT),

@@ -7,6 +7,7 @@ from keito_mcp import hours as decimal_hours
 from keito_mcp.clock import elapsed
 from keito_mcp.journal import Amendment, Claimed, Entry, EntryState, Write, WriteKind, WriteState
 from keito_mcp.keito import (
+    METADATA_LIMIT,
     Conflict,
     InvalidRequest,
     KeitoError,
@@ -14,6 +15,7 @@ from keito_mcp.keito import (
     PermissionDenied,
     TimeEntry,
     TimeEntryUpdate,
+    metadata_size,
 )
 from keito_mcp.timesheet import standing
 from keito_mcp.timesheet.ledger import Ledger, answered
@@ -153,7 +155,7 @@ async def send(
     changes = TimeEntryUpdate.model_validate_json(write.json_body())
     at_once = not write.promised
     try:
-        answer = await ledger.api.update(shown.id, changes)
+        answer = await ledger.api.update(shown.id, _signed(ledger, changes, shown))
     except KeitoError as error:
         if error.nothing_written:
             return await _not_made(ledger, write, known, error, at_once=at_once)
@@ -169,6 +171,14 @@ async def send(
     completed = _completed(answer, changes)
     await _made(ledger, write, known, completed, said_hours=answer.hours is not None)
     return completed
+
+
+def _signed(ledger: Ledger, changes: TimeEntryUpdate, shown: TimeEntry) -> TimeEntryUpdate:
+    """A change that other replicas of an HTTP server can tell from a person's: they don't share a journal."""
+    if ledger.serves_one_user or changes.hours is None or shown.metadata is None:
+        return changes
+    metadata = {**shown.metadata, standing.HOURS_WRITTEN: decimal_hours.text(changes.hours)}
+    return changes if metadata_size(metadata) > METADATA_LIMIT else changes.model_copy(update={"metadata": metadata})
 
 
 async def _not_made(ledger: Ledger, write: Write, known: Entry | None, error: KeitoError, *, at_once: bool) -> Waiting:

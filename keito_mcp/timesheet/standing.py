@@ -10,6 +10,9 @@ from keito_mcp.timesheet.matching import same_notes, shows
 from keito_mcp.timesheet.problem import NOTHING_CHANGED, Problem
 from keito_mcp.timesheet.work import Worker
 
+HOURS_WRITTEN = "hours_written"
+"""The key of the metadata that tells which hours an HTTP server wrote last."""
+
 OPEN = (EntryState.CREATING, EntryState.RUNNING, EntryState.STOPPING)
 
 
@@ -54,7 +57,7 @@ async def changed_by_a_person(ledger: Ledger, known: Entry, shown: TimeEntry) ->
     why = _stopped_or_restarted(ledger, known, shown) or _recounted(known, shown)
     if why is None and known.state is EntryState.STOPPED:
         why = edited_by_a_person(known, shown)
-    if why is not None and await made_by_us(ledger, known, shown):
+    if why is not None and (made_by_another_server(ledger, shown) or await made_by_us(ledger, known, shown)):
         return None
     return why
 
@@ -83,6 +86,13 @@ async def made_by_us(ledger: Ledger, known: Entry, shown: TimeEntry) -> bool:
     return any(
         write.sends and shows(write.body, shown, known.hours_before) for write in await ledger.unsettled_updates(known)
     )
+
+
+def made_by_another_server(ledger: Ledger, shown: TimeEntry) -> bool:
+    """Whether an entry is finished with the hours that a replica of this HTTP server wrote last."""
+    if ledger.serves_one_user or shown.is_running or shown.hours is None:
+        return False
+    return shown.fact(HOURS_WRITTEN) == decimal_hours.text(shown.hours)
 
 
 def _stopped_or_restarted(ledger: Ledger, known: Entry, shown: TimeEntry) -> str | None:

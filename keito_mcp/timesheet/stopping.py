@@ -41,7 +41,10 @@ async def stop(
     async with ledger.one_at_a_time(*(known.owner if known else worker.owner).key):
         known = await ledger.journal.find(worker.owner.account, entry_id)
         if known is not None:
-            return await _stop_known(ledger, worker, known, asked)
+            standing.refuse_what_is_not_ours(worker, known, None)
+            if asked.nothing and known.state in {EntryState.STOPPED, EntryState.STOPPING}:
+                return await _ended(ledger, known)
+            return await _stop_known(ledger, worker, known, await _as_it_stands(ledger, known), asked)
         shown = await standing.read(ledger, entry_id, None)
         standing.refuse_what_is_not_ours(worker, None, shown)
         return await _stop_or_correct(ledger, worker, shown, None, asked)
@@ -78,12 +81,11 @@ async def _stop_own(ledger: Ledger, worker: Worker, asked: _Asked) -> EntryAnswe
     """Stop the timer that runs for this agent, wherever it was started."""
     known = await ledger.journal.open_timer(worker.owner)
     if known is not None:
-        answer = await _stop_known(ledger, worker, known, asked)
-        if answer.status is not Status.ALREADY_STOPPED:
-            return answer
-        # Another replica may have stopped it, and started the next one.
-        shown = await finding.started_elsewhere(ledger, worker)
-        return await _stop_or_correct(ledger, worker, shown, None, asked) if shown else answer
+        stands = await _as_it_stands(ledger, known)
+        if isinstance(stands, Waiting) or not standing.made_by_another_server(ledger, stands):
+            return await _stop_known(ledger, worker, known, stands, asked)
+        # Another replica stopped it, and may have started the next one.
+        await ledger.seen(known, EntryState.STOPPED, stands)
     try:
         shown = await finding.running_in_keito(ledger, worker)
     except KeitoError as error:
@@ -98,25 +100,26 @@ async def _stop_own(ledger: Ledger, worker: Worker, asked: _Asked) -> EntryAnswe
     return await _stop_or_correct(ledger, worker, shown, known, asked)
 
 
-async def _stop_known(ledger: Ledger, worker: Worker, known: Entry, asked: _Asked) -> EntryAnswer:
+async def _as_it_stands(ledger: Ledger, known: Entry) -> TimeEntry | Waiting:
+    """An entry of this machine in Keito; why it can't be seen there, as long as that is away."""
+    if known.entry_id is None and known.is_wanted:
+        return await arrive(ledger, known)
+    try:
+        return await standing.read(ledger, known.handle, known)
+    except KeitoError as error:
+        if not is_away(error):
+            raise
+        return Waiting(unreachable(error))
+
+
+async def _stop_known(
+    ledger: Ledger, worker: Worker, known: Entry, stands: TimeEntry | Waiting, asked: _Asked
+) -> EntryAnswer:
     """Stop or correct an entry of this machine, in Keito, or here as long as that is away."""
-    standing.refuse_what_is_not_ours(worker, known, None)
-    if asked.nothing and known.state in {EntryState.STOPPED, EntryState.STOPPING}:
-        return await _ended(ledger, known)
-    shown: TimeEntry | Waiting
-    if known.entry_id is not None or not known.is_wanted:
-        try:
-            shown = await standing.read(ledger, known.handle, known)
-        except KeitoError as error:
-            if not is_away(error):
-                raise
-            shown = Waiting(unreachable(error))
-    else:
-        shown = await arrive(ledger, known)
-    if isinstance(shown, Waiting):
-        return await end_here(ledger, worker, known, shown, asked)
-    known = await ledger.journal.find(worker.owner.account, shown.id) or known
-    return await _stop_or_correct(ledger, worker, shown, known, asked)
+    if isinstance(stands, Waiting):
+        return await end_here(ledger, worker, known, stands, asked)
+    known = await ledger.journal.find(worker.owner.account, stands.id) or known
+    return await _stop_or_correct(ledger, worker, stands, known, asked)
 
 
 async def arrive(ledger: Ledger, entry: Entry) -> TimeEntry | Waiting:
@@ -263,9 +266,10 @@ async def _correct(ledger: Ledger, worker: Worker, shown: TimeEntry, known: Entr
     """Put the asked hours and notes into an entry that is finished and that no person changed."""
     status = Status.ALREADY_STOPPED
     if known is not None and known.state is not EntryState.STOPPED:
-        # A stop of ours whose answer was lost: it did arrive.
+        # A stop of ours whose answer was lost: it did arrive. Or another replica's, before this call.
         await ledger.seen(known, EntryState.STOPPED, shown)
-        known, status = replace(known, state=EntryState.STOPPED), Status.STOPPED
+        known = replace(known, state=EntryState.STOPPED)
+        status = status if standing.made_by_another_server(ledger, shown) else Status.STOPPED
     differing = asked.differing(shown)
     if not differing and known is not None and await standing.made_by_us(ledger, known, shown):
         await ledger.seen(known, EntryState.STOPPED, shown)
