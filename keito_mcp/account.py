@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from keito_mcp.identity import Identity
     from keito_mcp.journal import Owner
     from keito_mcp.keito import Client
-    from keito_mcp.principal import Principal
     from keito_mcp.runtime import Runtime
     from keito_mcp.sessions.recorder import Recorder, RulesOf
     from keito_mcp.timesheet import Courier, Ledger, Timesheet
@@ -34,17 +33,15 @@ class Account:
     nothing of theirs stays but their rows in the journal.
     """
 
-    def __init__(self, runtime: Runtime, settings: Settings, principal: Principal | None = None) -> None:
+    def __init__(self, runtime: Runtime, settings: Settings) -> None:
         """Nothing is connected or opened yet.
 
         Args:
             runtime: What all accounts share.
-            settings: The settings of this one.
-            principal: Whose it is; None where it is the server's own.
+            settings: The settings of this one; they say whose it is.
         """
         self._runtime = runtime
         self.settings = settings
-        self._principal = principal
 
     @property
     def name(self) -> str:
@@ -54,9 +51,13 @@ class Account:
     @property
     def mark(self) -> str | None:
         """What tells the entries of a principal from those of others, in Keito, whichever replica made them."""
-        if self._principal is None:
+        if self.settings.principal is None:
             return None
-        return f"token {self._principal.name}" if self._principal.api_key is None else f"key {self.name[:12]}"
+        return (
+            f"token {self.settings.principal.name}"
+            if self.settings.principal.api_key is None
+            else f"key {self.name[:12]}"
+        )
 
     @cached_property
     def client(self) -> Client:
@@ -145,7 +146,7 @@ class Account:
         from keito_mcp.timesheet import MARK, Ledger, Place
 
         runtime, settings = self._runtime, self.settings
-        has_own_key = self._principal is not None and self._principal.api_key is not None
+        has_own_key = self.settings.principal is not None and self.settings.principal.api_key is not None
         place = Place(
             day=settings.day,
             locks=runtime.locks,

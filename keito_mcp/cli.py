@@ -263,11 +263,13 @@ def _runtime(
     timeouts: Timeouts | None = None,
     tokens: Callable[[], Collection[str]] | None = None,
 ) -> Runtime:
-    from keito_mcp.runtime import Runtime, embedded_runtime
+    from keito_mcp.runtime import Runtime, embedded_runtime, loaded_for
 
+    token = getattr(chosen, "token", None)
     if "sandbox" in chosen:
-        return embedded_runtime(serves_one_user=serves_one_user, tokens=tokens)
-    return Runtime(serves_one_user=serves_one_user, timeouts=timeouts, tokens=tokens)
+        return embedded_runtime(serves_one_user=serves_one_user, tokens=tokens, token=token)
+    load = loaded_for(token) if token else None
+    return Runtime(load=load, serves_one_user=serves_one_user, timeouts=timeouts, tokens=tokens)
 
 
 def _cannot_listen(chosen: argparse.Namespace, error: OSError) -> int:

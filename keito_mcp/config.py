@@ -213,6 +213,11 @@ class Settings(BaseSettings):
         return settings
 
     @property
+    def principal(self) -> Principal | None:
+        """Whose settings these are; None where they are the server's own."""
+        return self._principal
+
+    @property
     def rated_account(self) -> str:
         """Whose rate limit its requests count for: all principals of a server's key share that of the key."""
         key = self.api_key.get_secret_value() if self.api_key else ""
@@ -226,7 +231,7 @@ class Settings(BaseSettings):
         Of a principal with a key of their own, of all three: two of the same company must not meet here. Of one with
         a token, of the server's and the token's name.
         """
-        if self._principal is None:
+        if self._principal is None or (self._principal.api_key is not None and self.account_id is None):
             return self.rated_account
         if self._principal.api_key is None:
             return _hashed(self.rated_account, f"token {self._principal.name}")

@@ -162,7 +162,7 @@ class Runtime:
             return self.own
         from keito_mcp.account import Account
 
-        return Account(self, self.settings.of(principal), principal)
+        return Account(self, self.settings.of(principal))
 
     def standing_accounts(self) -> list[Account]:
         """The accounts whose key is always here; raises `SettingsError`."""
@@ -264,7 +264,23 @@ def open_store(folder: Path) -> Store:
 EMBEDDED_PROJECT = "prj_sandbox"
 
 
-def embedded_runtime(*, serves_one_user: bool = True, tokens: Callable[[], Collection[str]] | None = None) -> Runtime:
+def loaded_for(token: str) -> Callable[[Path | None], Settings]:
+    """Loads the settings of those who call an HTTP server with a token, by its name."""
+
+    def load(folder: Path | None) -> Settings:
+        from keito_mcp.config import Settings
+
+        return Settings.load(folder).of(Principal(token))
+
+    return load
+
+
+def embedded_runtime(
+    *,
+    serves_one_user: bool = True,
+    tokens: Callable[[], Collection[str]] | None = None,
+    token: str | None = None,
+) -> Runtime:
     """A runtime whose Keito is the embedded one, kept in the state folder."""
 
     def load(folder: Path | None) -> Settings:
@@ -279,7 +295,8 @@ def embedded_runtime(*, serves_one_user: bool = True, tokens: Callable[[], Colle
             "account_id": "embedded",
             "project_id": settings.project_id or EMBEDDED_PROJECT,
         }
-        return settings.model_copy(update=fixed)
+        embedded = settings.model_copy(update=fixed)
+        return embedded.of(Principal(token)) if token else embedded
 
     return Runtime(
         load=load,

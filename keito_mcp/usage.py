@@ -106,6 +106,8 @@ def _add_journal_commands(commands: Commands[argparse.ArgumentParser], shared: a
     discard = commands.add_parser("discard", parents=[shared], help="delete the entries of a session")
     discard.add_argument("--reason", help="why, for the journal")
     restore = commands.add_parser("restore", parents=[shared], help="make the entries of a discarded session again")
+    for command in (sessions, sync, discard, restore):
+        command.add_argument("--token", metavar="NAME", help="of those who call an HTTP server with this token")
     for command in (discard, restore):
         command.add_argument("session", metavar="SESSION", help="its id, as `keito-mcp sessions` shows it")
     init = commands.add_parser("init", help="write this repository's .keito/config.yml: where its agents' time goes")

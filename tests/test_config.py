@@ -53,7 +53,7 @@ def test_each_setting_is_read_from_its_variable(load: Load, tmp_path: Path) -> N
         "log_level": "DEBUG",
     }
     settings = load(api_key=KEY, state_dir=str(tmp_path), **variables)
-    assert settings.model_dump(exclude={"api_key", "state_dir"}) == {**variables, "autolog": False}
+    assert settings.model_dump(exclude={"api_key", "mcp_tokens", "state_dir"}) == {**variables, "autolog": False}
     assert settings.api_key == SecretStr(KEY)
     assert settings.folder == tmp_path
 

@@ -43,7 +43,9 @@ class Progress:
 
 def reason(error: Exception) -> str:
     """What kept a command from its work, as a sentence for a person."""
-    if isinstance(error, AuthenticationFailed) or (isinstance(error, KeitoError) and is_away(error)):
+    if isinstance(error, AuthenticationFailed):
+        return "Keito doesn't accept the key in KEITO_API_KEY (401)."
+    if isinstance(error, KeitoError) and is_away(error):
         return unreachable(error)
     text = str(error)
     return f"{text[:1].upper()}{text[1:].rstrip('.')}."

@@ -171,3 +171,23 @@ async def test_the_embedded_keito_serves_a_team_too(tmp_path: Path) -> None:
     ):
         assert (await agent.call("log_time", hours=1))["status"] == "logged"
         assert len((await agent.call("list_entries"))["entries"]) == 1
+
+
+async def test_an_operator_undoes_what_a_token_discarded_and_nothing_of_anothers(keito: Keito, tmp_path: Path) -> None:
+    settings = environment(keito, KEITO_MCP_TOKENS=named(one=ONE, another=ANOTHER).strip().replace("\n", ","))
+    about = {"meta": {"ai.keito/session_id": "session-1"}}
+    async with listening("serve", "--port", "0", env=settings, tmp_path=tmp_path) as server:
+        for token in (ONE, ANOTHER):
+            async with connected(server.url, "http", "auto", headers=bearer(token)) as agent:
+                await agent.call("log_time", hours=1, notes=f"Work of {token}", **about)
+                await agent.call("discard_session", **about)
+    assert keito.entries() == []
+    restored = await run("restore", "session-1", "--token", "one", env=settings, cwd=tmp_path)
+    assert restored.returncode == 0, restored.stderr
+    assert [entry["notes"] for entry in keito.entries()] == [f"Work of {ONE}"]
+    shown = await run("sessions", "--token", "another", "--json", env=settings, cwd=tmp_path)
+    [session] = json.loads(shown.stdout)
+    assert (session["session_id"], len(session["discarded"])) == ("session-1", 1)
+    discarded = await run("discard", "session-1", "--token", "another", env=settings, cwd=tmp_path)
+    assert discarded.returncode == 0, discarded.stdout
+    assert len(keito.entries()) == 1
