@@ -1,5 +1,6 @@
 """The thin adapter to Keito's REST API: HTTP and Keito's models, and nothing of MCP."""
 
+from keito_mcp.keito.api import KeitoApi, Traits
 from keito_mcp.keito.client import Client, Timeouts
 from keito_mcp.keito.errors import (
     AuthenticationFailed,
@@ -7,6 +8,7 @@ from keito_mcp.keito.errors import (
     InvalidRequest,
     KeitoError,
     NotFound,
+    OutOfSight,
     PermissionDenied,
     RateLimited,
     ServerFailed,
@@ -16,14 +18,18 @@ from keito_mcp.keito.errors import (
 )
 from keito_mcp.keito.models import (
     METADATA_LIMIT,
+    Project,
+    Task,
     TimeEntry,
     TimeEntryCreate,
     TimeEntryFilter,
     TimeEntryPage,
     TimeEntryUpdate,
+    User,
     metadata_size,
 )
 from keito_mcp.keito.v1 import KeitoV1
+from keito_mcp.keito.v2 import KeitoV2
 
 __all__ = [
     "METADATA_LIMIT",
@@ -31,20 +37,27 @@ __all__ = [
     "Client",
     "Conflict",
     "InvalidRequest",
+    "KeitoApi",
     "KeitoError",
     "KeitoV1",
+    "KeitoV2",
     "NotFound",
+    "OutOfSight",
     "PermissionDenied",
+    "Project",
     "RateLimited",
     "ServerFailed",
     "StatusError",
+    "Task",
     "TimeEntry",
     "TimeEntryCreate",
     "TimeEntryFilter",
     "TimeEntryPage",
     "TimeEntryUpdate",
     "Timeouts",
+    "Traits",
     "UnexpectedAnswer",
     "Unreachable",
+    "User",
     "metadata_size",
 ]
