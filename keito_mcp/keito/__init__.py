@@ -30,10 +30,13 @@ from keito_mcp.keito.models import (
 )
 from keito_mcp.keito.v1 import KeitoV1
 from keito_mcp.keito.v2 import KeitoV2
+from keito_mcp.keito.versions import DEFAULT_URLS, Chosen, Version, api_for, version_of
 
 __all__ = [
+    "DEFAULT_URLS",
     "METADATA_LIMIT",
     "AuthenticationFailed",
+    "Chosen",
     "Client",
     "Conflict",
     "InvalidRequest",
@@ -59,5 +62,8 @@ __all__ = [
     "UnexpectedAnswer",
     "Unreachable",
     "User",
+    "Version",
+    "api_for",
     "metadata_size",
+    "version_of",
 ]

@@ -16,9 +16,11 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainSerializer,
+    SerializerFunctionWrapHandler,
     ValidationError,
     ValidatorFunctionWrapHandler,
     WrapValidator,
+    model_serializer,
 )
 
 METADATA_LIMIT = 4096
@@ -83,6 +85,12 @@ class TimeEntry(BaseModel):
     metadata: Lenient[dict[str, Any]] = None
     created_at: Lenient[datetime] = None
     updated_at: Lenient[datetime] = None
+
+    @model_serializer(mode="wrap")
+    def _as_answered(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Only what Keito answered: an entry that is kept whole says nothing of fields that it never had."""
+        fields: dict[str, Any] = handler(self)
+        return {name: value for name, value in fields.items() if name in self.model_fields_set}
 
     def fact(self, key: str) -> str | None:
         """One value of the entry's metadata, where it is text."""
