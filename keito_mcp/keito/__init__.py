@@ -1,5 +1,6 @@
 """The thin adapter to Keito's REST API: HTTP and Keito's models, and nothing of MCP."""
 
+from keito_mcp.keito.api import KeitoApi, Traits
 from keito_mcp.keito.client import Client, Connections, Timeouts
 from keito_mcp.keito.errors import (
     AuthenticationFailed,
@@ -7,6 +8,7 @@ from keito_mcp.keito.errors import (
     InvalidRequest,
     KeitoError,
     NotFound,
+    OutOfSight,
     PermissionDenied,
     RateLimited,
     ServerFailed,
@@ -17,37 +19,54 @@ from keito_mcp.keito.errors import (
 from keito_mcp.keito.marked import Marked
 from keito_mcp.keito.models import (
     METADATA_LIMIT,
+    Project,
+    Task,
     TimeEntry,
     TimeEntryCreate,
     TimeEntryFilter,
     TimeEntryPage,
     TimeEntryUpdate,
+    User,
     metadata_size,
 )
 from keito_mcp.keito.v1 import KeitoV1
+from keito_mcp.keito.v2 import KeitoV2
+from keito_mcp.keito.versions import DEFAULT_URLS, Chosen, Version, api_for, version_of
 
 __all__ = [
+    "DEFAULT_URLS",
     "METADATA_LIMIT",
     "AuthenticationFailed",
+    "Chosen",
     "Client",
     "Conflict",
     "Connections",
     "InvalidRequest",
+    "KeitoApi",
     "KeitoError",
     "KeitoV1",
+    "KeitoV2",
     "Marked",
     "NotFound",
+    "OutOfSight",
     "PermissionDenied",
+    "Project",
     "RateLimited",
     "ServerFailed",
     "StatusError",
+    "Task",
     "TimeEntry",
     "TimeEntryCreate",
     "TimeEntryFilter",
     "TimeEntryPage",
     "TimeEntryUpdate",
     "Timeouts",
+    "Traits",
     "UnexpectedAnswer",
     "Unreachable",
+    "User",
+    "Version",
+    "api_for",
     "metadata_size",
+    "version_of",
 ]

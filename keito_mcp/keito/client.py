@@ -18,6 +18,7 @@ import truststore
 from starlette.types import ASGIApp
 
 from keito_mcp.keito import errors
+from keito_mcp.keito.refusal import Refusal
 from keito_mcp.version import __version__
 
 _MESSAGE_LIMIT = 300
@@ -113,7 +114,9 @@ class Client:
         """Close the connections, also for all who share them."""
         await self._connections.aclose()
 
-    async def read(self, path: str, query: Mapping[str, str] | None = None) -> Any:  # noqa: ANN401 -- JSON
+    async def read(
+        self, path: str, query: Mapping[str, str] | None = None, *, headers: Mapping[str, str] | None = None
+    ) -> Any:  # noqa: ANN401 -- JSON
         """GET, tried again after a failure that may pass, inside the deadline.
 
         Raises:
@@ -124,7 +127,7 @@ class Client:
             pause = self.timeouts.backoff
             while True:
                 try:
-                    return await self._attempt("GET", path, query=query)
+                    return await self._attempt("GET", path, query=query, headers=headers)
                 except errors.RateLimited as error:
                     wait = self._pause_asked_for(error, at_least=pause)
                     pause *= 2
@@ -142,13 +145,14 @@ class Client:
         body: Mapping[str, Any] | None = None,
         *,
         idempotency_key: str | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> Any:  # noqa: ANN401 -- JSON
         """POST, PATCH or DELETE, sent once; again only after a 429, which is certain to have written nothing.
 
         Raises:
             KeitoError: Keito refused or didn't answer; `nothing_written` says what is certain.
         """
-        headers = {"Idempotency-Key": idempotency_key} if idempotency_key else None
+        headers = {**(headers or {}), **({"Idempotency-Key": idempotency_key} if idempotency_key else {})}
         await self._wait_for_turn()
         async with _deadline(self.timeouts.write):
             try:
@@ -261,8 +265,7 @@ _ERROR_OF_STATUS: Mapping[int, Callable[..., errors.StatusError]] = {
 
 def _error(response: httpx.Response, content: object) -> errors.StatusError:
     status = response.status_code
-    detail = content.get("error") if isinstance(content, dict) else None
-    detail = detail if isinstance(detail, dict) else {}
+    said = Refusal.read(content)
     kind: Callable[..., errors.StatusError]
     if response.is_client_error:
         kind = _ERROR_OF_STATUS.get(status, errors.InvalidRequest)
@@ -272,9 +275,9 @@ def _error(response: httpx.Response, content: object) -> errors.StatusError:
         kind = errors.UnexpectedAnswer
     return kind(
         status,
-        _text(detail.get("message")) or _text(response.reason_phrase) or "no reason given",
-        code=_text(detail.get("code")),
-        field=_text(detail.get("field")),
+        _text(said.message) or _text(response.reason_phrase) or "no reason given",
+        code=_text(said.code),
+        field=_text(said.field),
         request_id=_text(response.headers.get("X-Request-Id")),
         retry_after=_seconds(response.headers.get("Retry-After")),
     )

@@ -1,7 +1,8 @@
 """What can go wrong between here and Keito.
 
     KeitoError
-      x Unreachable           no answer came: refused, timed out, cut off
+      + Unreachable           no answer came: refused, timed out, cut off
+        x OutOfSight          more entries than may be asked for stand before the one that was looked for
       + StatusError           Keito answered with an error status
         x InvalidRequest      400, 422, 413 and every 4xx that has no class of its own
         x AuthenticationFailed 401
@@ -32,6 +33,13 @@ class Unreachable(KeitoError):
     def __init__(self, message: str, *, nothing_written: bool) -> None:
         super().__init__(message)
         self.nothing_written = nothing_written
+
+
+class OutOfSight(Unreachable):
+    """An entry that is neither found nor known to be gone: there are too many others to look through."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, nothing_written=False)
 
 
 class StatusError(KeitoError):

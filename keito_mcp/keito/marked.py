@@ -1,10 +1,20 @@
 """One Keito seen by one of several who write there: what carries another's mark isn't there."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from datetime import date
 
+from keito_mcp.keito.api import KeitoApi, Traits
 from keito_mcp.keito.errors import NotFound
-from keito_mcp.keito.models import TimeEntry, TimeEntryCreate, TimeEntryFilter, TimeEntryPage, TimeEntryUpdate
-from keito_mcp.keito.v1 import KeitoV1
+from keito_mcp.keito.models import (
+    Project,
+    Task,
+    TimeEntry,
+    TimeEntryCreate,
+    TimeEntryFilter,
+    TimeEntryPage,
+    TimeEntryUpdate,
+    User,
+)
 
 
 class Marked:
@@ -14,7 +24,7 @@ class Marked:
     its limit, and even none while there are more pages.
     """
 
-    def __init__(self, api: KeitoV1, key: str, mark: str, *, unmarked_too: bool) -> None:
+    def __init__(self, api: KeitoApi, key: str, mark: str, *, unmarked_too: bool) -> None:
         """An API over the real one.
 
         Args:
@@ -27,6 +37,11 @@ class Marked:
         self._key = key
         self._mark = mark
         self._unmarked_too = unmarked_too
+
+    @property
+    def traits(self) -> Traits:
+        """How the version that answers differs from others."""
+        return self._api.traits
 
     async def create(self, entry: TimeEntryCreate, *, idempotency_key: str) -> TimeEntry:
         """Create a time entry, once."""
@@ -41,10 +56,10 @@ class Marked:
         async for page in self._api.pages(wanted, at_most=at_most):
             yield self._shown(page)
 
-    async def get(self, entry_id: str) -> TimeEntry:
+    async def get(self, entry_id: str, *, near: date | None = None) -> TimeEntry:
         """One time entry, where it is shown; else the same is said as where there is none."""
         try:
-            entry = await self._api.get(entry_id)
+            entry = await self._api.get(entry_id, near=near)
         except NotFound:
             entry = None
         if entry is None or not self._shows(entry):
@@ -55,9 +70,25 @@ class Marked:
         """Change a time entry, once."""
         return await self._api.update(entry_id, changes)
 
+    async def stop(self, entry_id: str, changes: TimeEntryUpdate) -> TimeEntry:
+        """Stop a running timer, once."""
+        return await self._api.stop(entry_id, changes)
+
     async def delete(self, entry_id: str) -> None:
         """Delete a time entry for good, once."""
         await self._api.delete(entry_id)
+
+    async def projects(self) -> Sequence[Project]:
+        """The active projects that the key's user sees."""
+        return await self._api.projects()
+
+    async def tasks(self) -> Sequence[Task]:
+        """The active tasks."""
+        return await self._api.tasks()
+
+    async def me(self) -> User:
+        """The user whose key it is."""
+        return await self._api.me()
 
     def _shown(self, page: TimeEntryPage) -> TimeEntryPage:
         return page.model_copy(update={"data": [entry for entry in page.data if self._shows(entry)]})

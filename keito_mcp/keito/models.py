@@ -1,4 +1,8 @@
-"""Keito's time entries: lenient about what comes back, strict about what is sent (`keito-api-v1.md`)."""
+"""Keito's time entries and what they are booked on: lenient about what comes back, strict about what is sent.
+
+There is one set of models for every version of the API. Its names are those of version 1 (`keito-api-v1.md`); a
+version that has others translates them.
+"""
 
 import json
 from collections.abc import Mapping
@@ -12,9 +16,11 @@ from pydantic import (
     ConfigDict,
     Field,
     PlainSerializer,
+    SerializerFunctionWrapHandler,
     ValidationError,
     ValidatorFunctionWrapHandler,
     WrapValidator,
+    model_serializer,
 )
 
 METADATA_LIMIT = 4096
@@ -46,23 +52,45 @@ Hours = Annotated[Decimal, BeforeValidator(_exact), PlainSerializer(float, when_
 
 
 class TimeEntry(BaseModel):
-    """A time entry as Keito answered it. Only `id` is certain to be there; unknown fields are kept."""
+    """A time entry as Keito answered it. Only `id` is certain to be there; unknown fields are kept.
+
+    Attributes:
+        hours: Decimal hours; those of a running timer are what Keito makes of them.
+        is_locked: Whether Keito keeps it from being changed, for whatever reason: it is locked, closed, approved or
+            billed. None where Keito doesn't say.
+        is_closed: Whether it is closed, by itself.
+        is_billed: Whether it is on an invoice.
+        approval_status: `unsubmitted`, `submitted`, `approved` or `rejected`.
+    """
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
     id: Identifier
     project_id: Lenient[Identifier] = None
+    project_name: Lenient[str] = None
+    client_name: Lenient[str] = None
     task_id: Lenient[Identifier] = None
+    task_name: Lenient[str] = None
     user_id: Lenient[Identifier] = None
     spent_date: Lenient[date] = None
     hours: Lenient[Hours] = None
     notes: Lenient[str] = None
     is_running: Lenient[bool] = None
     is_billable: Lenient[bool] = None
+    is_locked: Lenient[bool] = None
+    is_closed: Lenient[bool] = None
+    is_billed: Lenient[bool] = None
+    approval_status: Lenient[str] = None
     source: Lenient[str] = None
     metadata: Lenient[dict[str, Any]] = None
     created_at: Lenient[datetime] = None
     updated_at: Lenient[datetime] = None
+
+    @model_serializer(mode="wrap")
+    def _as_answered(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Only what Keito answered: an entry that is kept whole says nothing of fields that it never had."""
+        fields: dict[str, Any] = handler(self)
+        return {name: value for name, value in fields.items() if name in self.model_fields_set}
 
     def fact(self, key: str) -> str | None:
         """One value of the entry's metadata, where it is text."""
@@ -81,6 +109,55 @@ class TimeEntryPage(BaseModel):
     def following(self) -> str | None:
         """The cursor of the next page; None where this page is the last."""
         return self.next_cursor or None if self.has_more is not False else None
+
+
+class _Known(BaseModel):
+    """What Keito tells beside time entries: only `id` is certain to be there."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    id: Identifier
+
+
+class Project(_Known):
+    """What work is booked on, for a client."""
+
+    name: Lenient[str] = None
+    code: Lenient[str] = None
+    client_id: Lenient[Identifier] = None
+    client_name: Lenient[str] = None
+    is_active: Lenient[bool] = None
+    is_billable: Lenient[bool] = None
+
+
+class Task(_Known):
+    """A kind of work. Tasks belong to the account, not to a project.
+
+    Attributes:
+        is_default: Whether new projects get it.
+    """
+
+    name: Lenient[str] = None
+    is_default: Lenient[bool] = None
+    is_active: Lenient[bool] = None
+
+
+class User(_Known):
+    """Whose key it is.
+
+    Attributes:
+        timezone: As Keito names it.
+        user_type: `human` or `agent`.
+        company_id: The account's id.
+    """
+
+    first_name: Lenient[str] = None
+    last_name: Lenient[str] = None
+    email: Lenient[str] = None
+    timezone: Lenient[str] = None
+    user_type: Lenient[str] = None
+    company_id: Lenient[Identifier] = None
+    company_name: Lenient[str] = None
 
 
 class _Sent(BaseModel):

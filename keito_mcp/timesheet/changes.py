@@ -97,7 +97,7 @@ async def deliver(ledger: Ledger, claimed: Claimed) -> TimeEntry | Waiting | Non
     write = replace(write, entry_id=entry_id)
     with ledger.seeing_it_through() as deadline:
         try:
-            shown = await ledger.get(entry_id)
+            shown = await ledger.get(entry_id, near=known.spent_date if known else None)
         except KeitoError as error:
             return await _unreadable(ledger, write, known, error)
         if (why := await _changed(ledger, write, known, shown)) is not None:
@@ -221,7 +221,7 @@ async def _made_all_the_same(
 ) -> TimeEntry | None:
     """The entry as Keito shows it, if it shows the change."""
     try:
-        entry = await ledger.get(shown.id, deadline)
+        entry = await ledger.get(shown.id, deadline, near=shown.spent_date)
     except KeitoError:
         return None
     return entry if _was_made(changes, shown, entry) else None

@@ -117,7 +117,7 @@ async def _delete(
         except KeitoError as error:
             if error.nothing_written:
                 return _refused(ledger, entry, known, write_id, error)
-            if not await _is_gone(ledger, entry.id, deadline):
+            if not await _is_gone(ledger, entry, deadline):
                 why = f"Keito gave no usable answer to the delete ({error})."
                 settlement = _settlement(ledger, known, write_id, WriteState.UNKNOWN, why, rest=pause(0))
                 return Outcome(entry, waits=True), settlement, error
@@ -161,9 +161,9 @@ def _settlement(
     )
 
 
-async def _is_gone(ledger: Ledger, entry_id: str, deadline: float) -> bool:
+async def _is_gone(ledger: Ledger, shown: TimeEntry, deadline: float) -> bool:
     try:
-        await ledger.get(entry_id, deadline)
+        await ledger.get(shown.id, deadline, near=shown.spent_date)
     except NotFound:
         return True
     except KeitoError:
@@ -185,7 +185,7 @@ async def deliver(ledger: Ledger, claimed: Claimed) -> Waiting | None:
     entry_id = write.entry_id or ""
     with ledger.seeing_it_through() as deadline:
         try:
-            shown = await ledger.get(entry_id)
+            shown = await ledger.get(entry_id, near=known.spent_date if known else None)
         except NotFound:
             # What a person deleted first isn't ours to restore.
             await _made(ledger, claimed, WriteState.DONE if write.sends else WriteState.DROPPED)
@@ -204,7 +204,7 @@ async def deliver(ledger: Ledger, claimed: Claimed) -> Waiting | None:
         except NotFound:
             pass
         except KeitoError as error:
-            if not error.nothing_written and await _is_gone(ledger, entry_id, deadline):
+            if not error.nothing_written and await _is_gone(ledger, shown, deadline):
                 await _made(ledger, claimed)
                 return None
             return await _failed(ledger, claimed, shown, error)

@@ -194,7 +194,7 @@ async def _find(ledger: Ledger, scope: _Scope, progress: Progress) -> tuple[list
     for entry_id in scope.known.keys() - found.keys():
         # A person may have moved it to another day, or deleted it.
         try:
-            found[entry_id] = await ledger.api.get(entry_id)
+            found[entry_id] = await ledger.api.get(entry_id, near=scope.known[entry_id].spent_date)
         except NotFound:
             await ledger.seen(scope.known[entry_id], EntryState.GONE)
             scope.gone.append(entry_id)

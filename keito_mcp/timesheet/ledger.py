@@ -22,7 +22,7 @@ from keito_mcp.journal import (
     WriteKind,
     WriteState,
 )
-from keito_mcp.keito import KeitoError, KeitoV1, Marked, TimeEntry, TimeEntryFilter, Timeouts, Unreachable
+from keito_mcp.keito import KeitoApi, KeitoError, Marked, TimeEntry, TimeEntryFilter, Timeouts, Unreachable
 from keito_mcp.timesheet.matching import shows
 
 Day = Callable[[datetime], date]
@@ -81,13 +81,13 @@ class Ledger:
 
     def __init__(
         self,
-        api: KeitoV1 | Marked,
+        api: KeitoApi,
         journal: Journal,
         clock: Clock,
         place: Place,
         timeouts: Timeouts,
         *,
-        view: KeitoV1 | Marked | None = None,
+        view: KeitoApi | None = None,
     ) -> None:
         """Put together what a write needs; what may be looked at without being changed is in `view`, else in `api`."""
         self.api = api
@@ -170,10 +170,10 @@ class Ledger:
             raise CannotTell("it gave no answer in time, or shows too many entries on those days")
         return found
 
-    async def get(self, entry_id: str, deadline: float | None = None) -> TimeEntry:
-        """One entry, in time for a write to follow; raises `KeitoError`."""
+    async def get(self, entry_id: str, deadline: float | None = None, *, near: date | None = None) -> TimeEntry:
+        """One entry, in time for a write to follow; `near` is as in `KeitoApi.get`, and so is what it raises."""
         with anyio.CancelScope(deadline=deadline or anyio.current_time() + self._timeouts.write):
-            return await self.api.get(entry_id)
+            return await self.api.get(entry_id, near=near)
         raise Unreachable("no answer came in time", nothing_written=False)
 
     async def settle(

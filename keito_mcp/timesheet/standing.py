@@ -131,7 +131,7 @@ async def read(ledger: Ledger, entry_id: str, known: Entry | None) -> TimeEntry:
     if known is not None and known.state is EntryState.GONE:
         raise deleted(entry_id)
     try:
-        return await ledger.get(entry_id)
+        return await ledger.get(entry_id, near=known.spent_date if known else None)
     except NotFound as error:
         if known is None:
             raise

@@ -126,7 +126,10 @@ async def _still_running(ledger: Ledger, earlier: Earlier) -> _Runs | None:
     """The open timer; None, and settled, where it no longer runs."""
     entry = earlier.entry
     try:
-        shown = await (ledger.get(entry.entry_id) if entry.entry_id else stopping.arrive(ledger, entry))
+        if entry.entry_id:
+            shown: TimeEntry | Waiting = await ledger.get(entry.entry_id, near=entry.spent_date)
+        else:
+            shown = await stopping.arrive(ledger, entry)
     except KeitoError as error:
         if entry.entry_id is not None and is_away(error):
             return _Runs(entry, unverified=f"{unreachable(error)} As far as this machine knows, it runs.")

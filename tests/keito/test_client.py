@@ -188,7 +188,7 @@ async def test_each_status_is_its_own_error_with_all_that_keito_said(status: int
         ("{", "application/json"),
         ("[]", "application/json"),
         ('"no"', "application/json"),
-        ('{"error": "no"}', "application/json"),
+        ('{"error": ["no"]}', "application/json"),
         ('{"error": {"code": 4, "message": ["no"], "field": {}}}', "application/json"),
         ('{"error": {"code": "", "message": "  ", "field": null}}', "application/json"),
         ("\xff\xfe", "text/plain; charset=nonsense"),

@@ -153,6 +153,11 @@ def test_an_answer_without_an_id_is_refused(answer: object) -> None:
         TimeEntry.model_validate(answer)
 
 
+def test_an_entry_is_kept_as_keito_answered_it() -> None:
+    answer = {"id": "te_1", "hours": 1.5, "notes": None, "invoice": {"no": 5}}
+    assert TimeEntry.model_validate(answer).model_dump(mode="json") == answer
+
+
 def test_a_fact_is_read_from_metadata_only_where_it_is_text() -> None:
     entry = TimeEntry.model_validate({"id": "te_1", "metadata": {"session_id": "s-1", "turn": 5, "agent_id": None}})
     assert entry.fact("session_id") == "s-1"

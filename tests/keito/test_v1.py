@@ -237,6 +237,29 @@ async def test_a_delete_has_no_body_and_no_answer_and_the_entry_is_gone(api: Kei
         await api.delete(entry.id)
 
 
+async def test_a_stop_is_one_change_with_all_that_is_different(api: KeitoV1, keito: Keito) -> None:
+    timer = await made(api, is_running=True)
+    keito.requests.clear()
+    stopped = await api.stop(timer.id, TimeEntryUpdate(hours=Decimal("1.5"), notes="Done"))
+    assert keito.sent == [("PATCH", f"{PATH}/{timer.id}")]
+    assert keito.body() == {"hours": 1.5, "notes": "Done", "is_running": False}
+    assert (stopped.is_running, stopped.hours, stopped.notes) == (False, Decimal("1.5"), "Done")
+
+
+async def test_a_day_that_an_entry_is_near_makes_no_difference(api: KeitoV1, keito: Keito) -> None:
+    entry = await made(api)
+    assert await api.get(entry.id, near=date(2020, 1, 1)) == entry
+    assert keito.sent[-1] == ("GET", f"{PATH}/{entry.id}")
+
+
+async def test_what_this_version_does_not_list_is_not_found_and_nothing_is_sent(api: KeitoV1, keito: Keito) -> None:
+    calls: list[Callable[[], Awaitable[object]]] = [api.projects, api.tasks, api.me]
+    for call in calls:
+        with pytest.raises(NotFound, match="version 1"):
+            await call()
+    assert keito.requests == []
+
+
 @pytest.mark.parametrize(
     ("entry_id", "on_the_wire"),
     [

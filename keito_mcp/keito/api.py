@@ -1,0 +1,106 @@
+"""Keito's API as the rest of the program sees it, whichever version answers."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Protocol
+
+from keito_mcp.keito.models import (
+    Project,
+    Task,
+    TimeEntry,
+    TimeEntryCreate,
+    TimeEntryFilter,
+    TimeEntryPage,
+    TimeEntryUpdate,
+    User,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traits:
+    """How a version of the API differs, as far as it matters to those who track time with it.
+
+    Attributes:
+        requires_task: Whether every entry has a task.
+        computes_hours: Whether Keito itself computes the hours of a timer that stops; else they are sent with the
+            stop. A stop then changes nothing else of the entry.
+        one_timer_per_user: Whether Keito refuses a second running timer of a user, with `Conflict`.
+        lists_projects: Whether Keito tells the projects, the tasks and the key's user.
+    """
+
+    requires_task: bool
+    computes_hours: bool
+    one_timer_per_user: bool
+    lists_projects: bool
+
+
+class KeitoApi(Protocol):
+    """One account's Keito. All methods raise `KeitoError`."""
+
+    @property
+    def traits(self) -> Traits:
+        """How this version differs from others."""
+        ...
+
+    async def create(self, entry: TimeEntryCreate, *, idempotency_key: str) -> TimeEntry:
+        """Create a time entry, once."""
+        ...
+
+    async def list(self, wanted: TimeEntryFilter) -> TimeEntryPage:
+        """One page of time entries; a cursor leads on only beside the filter that it was given for."""
+        ...
+
+    def pages(self, wanted: TimeEntryFilter, *, at_most: int) -> AsyncIterator[TimeEntryPage]:
+        """Page after page from the filter's cursor on: as many as there are, and never more than `at_most`.
+
+        No entry is given twice.
+        """
+        ...
+
+    async def get(self, entry_id: str, *, near: date | None = None) -> TimeEntry:
+        """One time entry.
+
+        Args:
+            entry_id: Keito's id.
+            near: The day on which it was made, where that is known. A version that can't read a single entry looks
+                there first.
+
+        Raises:
+            NotFound: There is no such entry.
+            OutOfSight: It was looked for, but not everywhere.
+        """
+        ...
+
+    async def update(self, entry_id: str, changes: TimeEntryUpdate) -> TimeEntry:
+        """Change a time entry, once. What a change doesn't name stays as it is; metadata is always sent whole.
+
+        To stop a timer there is `stop`: not every version can do it by a change.
+        """
+        ...
+
+    async def stop(self, entry_id: str, changes: TimeEntryUpdate) -> TimeEntry:
+        """Stop a running timer, once.
+
+        Args:
+            entry_id: Keito's id.
+            changes: The hours, and what else is to be different. Where Keito computes the hours itself
+                (`Traits.computes_hours`) none of it is sent: what the answer doesn't show is for an `update` to make.
+        """
+        ...
+
+    async def delete(self, entry_id: str) -> None:
+        """Delete a time entry for good, once."""
+        ...
+
+    async def projects(self) -> Sequence[Project]:
+        """The active projects that the key's user sees; `NotFound` where they aren't listed."""
+        ...
+
+    async def tasks(self) -> Sequence[Task]:
+        """The active tasks; `NotFound` where they aren't listed."""
+        ...
+
+    async def me(self) -> User:
+        """The user whose key it is; `NotFound` where Keito doesn't tell."""
+        ...
