@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from keito_mcp.config import Settings
     from keito_mcp.identity import Identity
     from keito_mcp.journal import Owner
-    from keito_mcp.keito import Client
+    from keito_mcp.keito import Client, KeitoApi
     from keito_mcp.runtime import Runtime
     from keito_mcp.sessions.recorder import Recorder, RulesOf
     from keito_mcp.timesheet import Courier, Ledger, Timesheet
@@ -68,7 +68,12 @@ class Account:
         key = self.settings.api_key
         if key is None:
             raise SettingsError("KEITO_API_KEY is not set; make a key in Keito under Settings → API and set it")
-        return Client(self.settings.api_url, key.get_secret_value(), self._runtime.connections)
+        return Client(self.settings.base_url, key.get_secret_value(), self._runtime.connections)
+
+    @cached_property
+    def api(self) -> KeitoApi:
+        """Keito's API in the version of the key; raises `SettingsError` where there is no key."""
+        return self._api(self.client)
 
     @cached_property
     def timesheet(self) -> Timesheet:
@@ -141,8 +146,13 @@ class Account:
         except JournalError as error:
             _log.warning("What waits for %s couldn't be delivered: %s", self.settings.account_is, error)
 
+    def _api(self, client: Client) -> KeitoApi:
+        from keito_mcp.keito import api_for
+
+        return api_for(self.settings.version.version, client, account_id=self.settings.account_id)
+
     def _ledger(self, client: Client) -> Ledger:
-        from keito_mcp.keito import KeitoV1, Marked
+        from keito_mcp.keito import Marked
         from keito_mcp.timesheet import MARK, Ledger, Place
 
         runtime, settings = self._runtime, self.settings
@@ -154,7 +164,7 @@ class Account:
             account_is=settings.account_is,
             serves_one_user=runtime.serves_one_user,
         )
-        api = KeitoV1(client)
+        api = self._api(client)
         if self.mark is None:
             return Ledger(api, runtime.journal, runtime.clock, place, client.timeouts)
         own = Marked(api, MARK, self.mark, unmarked_too=False)

@@ -6,7 +6,7 @@ from datetime import date, datetime, tzinfo
 from hashlib import sha256
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
@@ -17,8 +17,14 @@ from keito_mcp import paths
 from keito_mcp.principal import Principal
 from keito_mcp.repository import NAME, Configuration, ConfigurationError
 
-DEFAULT_API_URL = "https://api.keito.ai"
+if TYPE_CHECKING:
+    from keito_mcp.keito import Chosen
+
+_AN_ADDRESS = "https://api.keito.ai"
 _PRINTABLE_ASCII = re.compile(r"[\x21-\x7e]+")
+_VERSION_PATH = re.compile(r"(/api)?/v[12]$")
+"""What an address is often copied with; which version is spoken is another setting."""
+
 _UNEXPANDED = re.compile(r"\$\{[^}]*\}")
 """What hosts leave in place of a variable that isn't set."""
 
@@ -51,13 +57,18 @@ def _home_expanded(value: Path) -> Path:
 def _base_url(value: str) -> str:
     parts = urlsplit(value)
     if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError(f"must be an address such as {DEFAULT_API_URL}")
+        raise ValueError(f"must be an address such as {_AN_ADDRESS}")
     _ = parts.port  # raises ValueError for one that is none
     if parts.username or parts.password or parts.query or parts.fragment:
         raise ValueError("must be a plain address, without a user, a password, a query or a fragment")
     if parts.scheme == "http" and not is_loopback(parts.hostname):
         raise ValueError("must be https, because the key travels with each call (http is for loopback addresses)")
-    return value.rstrip("/").removesuffix("/v1")
+    return _VERSION_PATH.sub("", value.rstrip("/"))
+
+
+def _version(value: object) -> object:
+    text = str(_stripped(value)).lower()
+    return f"v{text}" if text in {"1", "2"} else text
 
 
 def is_loopback(host: str) -> bool:
@@ -93,9 +104,16 @@ class Settings(BaseSettings):
 
     api_key: Annotated[SecretStr | None, Field(description="Your Keito API key (Settings → API in Keito).")] = None
     api_url: Annotated[
-        Annotated[str, BeforeValidator(_stripped), AfterValidator(_base_url)],
-        Field(description="Keito's address; https, or http on a loopback address."),
-    ] = DEFAULT_API_URL
+        Annotated[str, BeforeValidator(_stripped), AfterValidator(_base_url)] | None,
+        Field(
+            description="Keito's address, https, or http on a loopback address; else `https://api.keito.ai` for "
+            "version 1 of its API and `https://app.keito.ai` for version 2."
+        ),
+    ] = None
+    api_version: Annotated[
+        Annotated[Literal["v1", "v2"], BeforeValidator(_version)] | None,
+        Field(description="`v1` or `v2` of Keito's API; else as the key begins: `kto_` is v2, any other v1."),
+    ] = None
     account_id: Annotated[
         Text | None,
         Field(description="Your Keito account (company) id; keeps the journal together when a key is rotated."),
@@ -218,11 +236,25 @@ class Settings(BaseSettings):
         return self._principal
 
     @property
+    def version(self) -> "Chosen":
+        """The version of Keito's API, and why it is that one."""
+        from keito_mcp.keito import version_of
+
+        return version_of(self.api_key.get_secret_value() if self.api_key else None, self.api_version)
+
+    @property
+    def base_url(self) -> str:
+        """Keito's address, without the path of a version."""
+        from keito_mcp.keito import DEFAULT_URLS
+
+        return self.api_url or DEFAULT_URLS[self.version.version]
+
+    @property
     def rated_account(self) -> str:
         """Whose rate limit its requests count for: all principals of a server's key share that of the key."""
         key = self.api_key.get_secret_value() if self.api_key else ""
         owner = f"account {self.account_id}" if self.account_id else f"key {key}"
-        return _hashed(self.api_url, owner)
+        return _hashed(self.base_url, owner)
 
     @property
     def account(self) -> str:
@@ -246,7 +278,7 @@ class Settings(BaseSettings):
             names.append(f"{kind} {self._principal.name}")
         elif not names:
             names = [f"key #{self.account[:6]}"]
-        return ", ".join([self.api_url, *names])
+        return ", ".join([self.base_url, *names])
 
     @property
     def folder(self) -> Path:

@@ -10,7 +10,7 @@ from keito_mcp.config import Settings, SettingsError, variable
 from keito_mcp.explain import explain
 from keito_mcp.identity import Call
 from keito_mcp.journal import JournalError
-from keito_mcp.keito import KeitoError, KeitoV1, TimeEntryFilter, Timeouts
+from keito_mcp.keito import KeitoError, TimeEntryFilter, Timeouts
 from keito_mcp.runtime import Runtime
 from keito_mcp.session import described
 from keito_mcp.version import __version__
@@ -105,10 +105,12 @@ def _settings(settings: Settings, *, embedded: bool) -> dict[str, dict[str, Any]
 async def _reach(runtime: Runtime) -> tuple[str, bool]:
     begun = time.perf_counter()
     try:
-        await KeitoV1(runtime.own.client).list(TimeEntryFilter(limit=1))
+        await runtime.own.api.list(TimeEntryFilter(limit=1))
     except SettingsError as error:
         return str(error), False
     except KeitoError as error:
         return explain(error, {}, runtime.settings.project_id) or str(error), False
     took = (time.perf_counter() - begun) * 1000
-    return f"answers at {runtime.settings.api_url} (one read took {took:.0f} ms)", True
+    settings, chosen = runtime.settings, runtime.settings.version
+    spoken = f"{settings.base_url} with version {chosen.version[1:]} of its API, for {chosen.reason}"
+    return f"answers at {spoken} (one read took {took:.0f} ms)", True

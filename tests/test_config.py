@@ -17,7 +17,7 @@ UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow]
 KEY = "keito_sk_s3cret"
 Load = Callable[..., Settings]
 
-USUAL = {"api_url": "https://api.keito.ai", "autolog": False, "log_level": "WARNING"}
+USUAL = {"autolog": False, "log_level": "WARNING"}
 
 
 @pytest.fixture
@@ -52,8 +52,12 @@ def test_each_setting_is_read_from_its_variable(load: Load, tmp_path: Path) -> N
         "timezone": "Europe/Berlin",
         "log_level": "DEBUG",
     }
-    settings = load(api_key=KEY, state_dir=str(tmp_path), **variables)
-    assert settings.model_dump(exclude={"api_key", "mcp_tokens", "state_dir"}) == {**variables, "autolog": False}
+    settings = load(api_key=KEY, api_version="2", state_dir=str(tmp_path), **variables)
+    assert settings.model_dump(exclude={"api_key", "mcp_tokens", "state_dir"}) == {
+        **variables,
+        "api_version": "v2",
+        "autolog": False,
+    }
     assert settings.api_key == SecretStr(KEY)
     assert settings.folder == tmp_path
 
@@ -294,3 +298,35 @@ def test_a_day_is_the_users_own(zone: str, moment: datetime, day: date) -> None:
 def test_without_a_zone_a_day_is_the_machines() -> None:
     moment = datetime(2026, 3, 6, 12, 0, tzinfo=UTC)
     assert Settings().day(moment) == moment.astimezone().date()
+
+
+VERSIONS = {
+    "a v2 key": ({"api_key": "kto_made_up"}, "v2", "https://app.keito.ai"),
+    "a v1 key": ({"api_key": "keito_sk_made_up"}, "v1", "https://api.keito.ai"),
+    "another key": ({"api_key": "made-up"}, "v1", "https://api.keito.ai"),
+    "no key": ({}, "v1", "https://api.keito.ai"),
+    "another version than the key's": ({"api_key": "kto_made_up", "api_version": "V1"}, "v1", "https://api.keito.ai"),
+    "a version alone": ({"api_version": "2"}, "v2", "https://app.keito.ai"),
+    "an address": (
+        {"api_key": "kto_made_up", "api_url": "https://keito.example.com"},
+        "v2",
+        "https://keito.example.com",
+    ),
+    "the address as it was copied": (
+        {"api_key": "kto_made_up", "api_url": "https://app.keito.ai/api/v2/"},
+        "v2",
+        "https://app.keito.ai",
+    ),
+}
+
+
+@pytest.mark.parametrize(("given", "version", "url"), VERSIONS.values(), ids=VERSIONS.keys())
+def test_the_version_follows_the_key_and_the_address_the_version(
+    load: Load, given: dict[str, str], version: str, url: str
+) -> None:
+    settings = load(**given)
+    assert (settings.version.version, settings.base_url) == (version, url)
+
+
+def test_a_version_that_keito_does_not_have_is_refused(load: Load) -> None:
+    assert "KEITO_API_VERSION" in complaint(load, api_version="v3")
