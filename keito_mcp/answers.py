@@ -23,6 +23,7 @@ class Status(StrEnum):
     """What became of an entry."""
 
     RUNNING = "running"
+    RUNNING_LOCALLY = "running_locally"
     STOPPED = "stopped"
     LOGGED = "logged"
     QUEUED = "queued"

@@ -17,6 +17,7 @@ Discarded = Annotated[CallToolResult, DiscardAnswer]
 
 _HEADLINES = {
     Status.RUNNING: "Timer runs",
+    Status.RUNNING_LOCALLY: "Timer runs on this machine, not in Keito",
     Status.ALREADY_RUNNING: "This timer already runs; nothing new was started",
     Status.STOPPED: "Timer stopped",
     Status.ALREADY_STOPPED: "Not running; nothing was changed",

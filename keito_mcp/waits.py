@@ -33,6 +33,9 @@ LONGEST_TIMER = timedelta(hours=8)
 KEPT = timedelta(days=90)
 """How long the journal keeps what is settled, and what was discarded can be restored."""
 
+HELD = timedelta(days=36_500)
+"""A start that Keito refuses because another timer of the user runs is held: nothing of it leaves before its stop."""
+
 RATE_WINDOW = timedelta(minutes=1)
 BACKGROUND_RATE = 12
 SYNC_RATE = 30

@@ -127,9 +127,9 @@ def _worth_waiting(rest: Rest) -> bool:
 
 
 async def _waiting(runtime: Runtime) -> list[Write]:
-    """What is to be brought to Keito; what is only looked up once more is there already."""
+    """What is to be brought to Keito: neither what is only looked up once more, nor what a running timer holds."""
     writes = await runtime.journal.unsettled(runtime.settings.account)
-    return [write for write in writes if write.state is not WriteState.CONFIRMING]
+    return [write for write in writes if write.state is not WriteState.CONFIRMING and not write.is_held]
 
 
 async def _adopt(runtime: Runtime, *, yes: bool) -> bool:

@@ -59,6 +59,10 @@ def amend(connection: sqlite3.Connection, amendment: Amendment, process: str, no
         if write.state is not WriteState.CONFIRMING
     ]
     carrier = before[-1] if before and _carries(before[-1]) else None
+    if carrier is not None and carrier.is_held and amendment.body.get("is_running") is False:
+        # The timer that it was held for is stopped.
+        carrier = replace(carrier, rest=0.0)
+        before = [*before[:-1], carrier]
     leaves = amendment.leave_now and (not before or (before == [carrier] and not _rests(before[0], now)))
     if carrier is None:
         write = _added(connection, entry, amendment, process, now, leaves=leaves)

@@ -9,7 +9,7 @@ from keito_mcp.journal import columns, entries, recordings
 from keito_mcp.journal.columns import column, insert, moment, of_write
 from keito_mcp.journal.rows import Claimed, Settlement, Write
 from keito_mcp.journal.states import OPEN_WRITES, EntryState, WriteKind, WriteState, way
-from keito_mcp.waits import LEASE, SECOND_COPY
+from keito_mcp.waits import HELD, LEASE, SECOND_COPY
 
 IsGone = Callable[[str], bool]
 """Says of a process whether it has certainly ended."""
@@ -55,7 +55,7 @@ def _candidates(connection: sqlite3.Connection, account: str, write_id: int | No
     rows = connection.execute(
         f"""
         SELECT writes.* FROM writes LEFT JOIN entries USING (entry_key)
-        WHERE writes.account = :account AND writes.state IN {_OPEN}
+        WHERE writes.account = :account AND writes.state IN {_OPEN} AND rest < :held
           AND (:write_id IS NULL OR write_id = :write_id)
           AND NOT (kind = 'update' AND coalesce(entries.state, '') = 'discarded')
           AND NOT EXISTS (
@@ -67,7 +67,7 @@ def _candidates(connection: sqlite3.Connection, account: str, write_id: int | No
           )
         ORDER BY write_id
         """,  # noqa: S608 -- the states above
-        {"account": account, "write_id": write_id},
+        {"account": account, "write_id": write_id, "held": HELD.total_seconds()},
     )
     return [columns.write(row) for row in rows]
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from keito_mcp.clock import Instant
 from keito_mcp.journal.states import EntryState, WriteKind, WriteState
+from keito_mcp.waits import HELD
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +134,11 @@ class Write:
     rest: float = 0.0
     promised: bool = False
     write_id: int = 0
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it is the start of a timer that runs on this machine alone, and leaves when that is stopped."""
+        return self.rest >= HELD.total_seconds()
 
     @property
     def discards(self) -> str | None:

@@ -2,12 +2,12 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from decimal import Decimal
 
 from keito_mcp import hours as decimal_hours
 from keito_mcp.clock import elapsed
 from keito_mcp.journal import Amendment, Claimed, Entry, EntryState, Write, WriteKind, WriteState
 from keito_mcp.keito import (
-    METADATA_LIMIT,
     Conflict,
     InvalidRequest,
     KeitoError,
@@ -15,9 +15,9 @@ from keito_mcp.keito import (
     PermissionDenied,
     TimeEntry,
     TimeEntryUpdate,
-    metadata_size,
 )
 from keito_mcp.timesheet import standing
+from keito_mcp.timesheet.altering import StoppedOnly, alter
 from keito_mcp.timesheet.ledger import Ledger, answered
 from keito_mcp.timesheet.matching import same_notes, shows
 from keito_mcp.timesheet.standing import OPEN, deleted
@@ -29,7 +29,13 @@ _BEHIND = Waiting("An earlier change of this entry is still to be made.")
 
 
 async def update(
-    ledger: Ledger, worker: Worker, shown: TimeEntry, known: Entry | None, changes: TimeEntryUpdate
+    ledger: Ledger,
+    worker: Worker,
+    shown: TimeEntry,
+    known: Entry | None,
+    changes: TimeEntryUpdate,
+    *,
+    exactly: bool = True,
 ) -> TimeEntry | Waiting:
     """Finish or correct an entry.
 
@@ -39,6 +45,7 @@ async def update(
         shown: The entry as Keito has just shown it.
         known: What this machine knows of it, if it does.
         changes: What is to be different.
+        exactly: Whether the hours were given, and not counted.
 
     Returns:
         The entry as Keito answered it, completed by what was sent; or why it waits.
@@ -52,7 +59,7 @@ async def update(
         write = await _begin(ledger, worker, shown, known, changes)
         if write.state is WriteState.QUEUED:
             return _BEHIND
-        return await send(ledger, replace(write, entry_id=shown.id), known, shown, deadline)
+        return await send(ledger, replace(write, entry_id=shown.id), known, shown, deadline, exactly=exactly)
 
 
 async def _begin(
@@ -149,13 +156,18 @@ async def _unreadable(ledger: Ledger, write: Write, known: Entry | None, error: 
 
 
 async def send(
-    ledger: Ledger, write: Write, known: Entry | None, shown: TimeEntry, deadline: float
+    ledger: Ledger, write: Write, known: Entry | None, shown: TimeEntry, deadline: float, *, exactly: bool = False
 ) -> TimeEntry | Waiting:
-    """Send a change that is recorded as sent."""
+    """Send a change that is recorded as sent; `exactly` is as in `alter`."""
     changes = TimeEntryUpdate.model_validate_json(write.json_body())
     at_once = not write.promised
     try:
-        answer = await ledger.api.update(shown.id, _signed(ledger, changes, shown))
+        answer = await alter(ledger, changes, known, shown, exactly=exactly)
+    except StoppedOnly as half:
+        await _made(ledger, write, known, half.stopped, said_hours=half.stopped.hours is not None)
+        counted = decimal_hours.text(half.stopped.hours or Decimal(0))
+        half.error.add_note(f"The timer itself is stopped, with {counted} h as Keito counts them.")
+        raise half.error from None
     except KeitoError as error:
         if error.nothing_written:
             return await _not_made(ledger, write, known, error, at_once=at_once)
@@ -171,14 +183,6 @@ async def send(
     completed = _completed(answer, changes)
     await _made(ledger, write, known, completed, said_hours=answer.hours is not None)
     return completed
-
-
-def _signed(ledger: Ledger, changes: TimeEntryUpdate, shown: TimeEntry) -> TimeEntryUpdate:
-    """A change that other replicas of an HTTP server can tell from a person's: they don't share a journal."""
-    if ledger.serves_one_user or changes.hours is None or shown.metadata is None:
-        return changes
-    metadata = {**shown.metadata, standing.HOURS_WRITTEN: decimal_hours.text(changes.hours)}
-    return changes if metadata_size(metadata) > METADATA_LIMIT else changes.model_copy(update={"metadata": metadata})
 
 
 async def _not_made(ledger: Ledger, write: Write, known: Entry | None, error: KeitoError, *, at_once: bool) -> Waiting:

@@ -12,6 +12,7 @@ from keito_mcp import hours as decimal_hours
 from keito_mcp.clock import Instant, elapsed
 from keito_mcp.journal import Claimed, Earlier, Entry, EntryState, Settlement, Write, WriteKind, WriteState
 from keito_mcp.keito import Conflict, KeitoError, TimeEntry, TimeEntryCreate
+from keito_mcp.timesheet import holding
 from keito_mcp.timesheet.ledger import CannotTell, Ledger, answered
 from keito_mcp.timesheet.matching import same_notes
 from keito_mcp.timesheet.waiting import Waiting, holds_up, pause, unreachable, waits
@@ -150,6 +151,11 @@ async def _after_failure(
     ledger: Ledger, write: Write, entry: Entry, error: KeitoError, deadline: float
 ) -> TimeEntry | Waiting:
     """What became of a create that failed: it is there all the same, it waits, or it was refused."""
+    if holding.is_in_the_way(ledger, write, error):
+        held = await holding.hold(ledger, write, entry, error, deadline)
+        if isinstance(held, TimeEntry):
+            await turned_up(ledger, write, entry, held)
+        return held
     found, looked = None, False
     if not error.nothing_written or isinstance(error, Conflict):
         with suppress(CannotTell):

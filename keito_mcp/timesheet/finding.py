@@ -24,11 +24,7 @@ async def running_in_keito(ledger: Ledger, worker: Worker) -> TimeEntry | None:
         entry
         async for page in ledger.api.pages(wanted, at_most=MOST_PAGES)
         for entry in page.data
-        if entry.source == "agent"
-        and entry.fact("session_id") == owner.session_id
-        and entry.fact("agent_id") == owner.agent_id
-        and (entry.fact("subagent_id") or "") == owner.subagent_id
-        and not await _ends_here(ledger, owner.account, entry)
+        if await is_own(ledger, worker, entry)
     ]
     if len(running) > 1:
         raise Problem(
@@ -53,6 +49,19 @@ async def started_elsewhere(ledger: Ledger, worker: Worker) -> TimeEntry | None:
     if shown is None or await ledger.journal.find(worker.owner.account, shown.id) is not None:
         return None
     return shown
+
+
+async def is_own(ledger: Ledger, worker: Worker, entry: TimeEntry) -> bool:
+    """Whether a timer that runs in Keito is this very agent's, and isn't about to be stopped."""
+    owner = worker.owner
+    return (
+        owner.session_is_certain
+        and entry.source == "agent"
+        and entry.fact("session_id") == owner.session_id
+        and entry.fact("agent_id") == owner.agent_id
+        and (entry.fact("subagent_id") or "") == owner.subagent_id
+        and not await _ends_here(ledger, owner.account, entry)
+    )
 
 
 async def _ends_here(ledger: Ledger, account: str, shown: TimeEntry) -> bool:

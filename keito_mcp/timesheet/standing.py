@@ -5,13 +5,11 @@ from decimal import Decimal
 from keito_mcp import hours as decimal_hours
 from keito_mcp.journal import Entry, EntryState
 from keito_mcp.keito import NotFound, TimeEntry
+from keito_mcp.timesheet.altering import HOURS_WRITTEN, stopped_by
 from keito_mcp.timesheet.ledger import Ledger
 from keito_mcp.timesheet.matching import same_notes, shows
 from keito_mcp.timesheet.problem import NOTHING_CHANGED, Problem
 from keito_mcp.timesheet.work import Worker
-
-HOURS_WRITTEN = "hours_written"
-"""The key of the metadata that tells which hours an HTTP server wrote last."""
 
 OPEN = (EntryState.CREATING, EntryState.RUNNING, EntryState.STOPPING)
 
@@ -54,6 +52,8 @@ async def changed_by_a_person(ledger: Ledger, known: Entry, shown: TimeEntry) ->
     """
     if known.person:
         return known.person
+    if shown.is_locked:
+        return "It was approved, locked or invoiced in Keito."
     why = _stopped_or_restarted(ledger, known, shown) or _recounted(known, shown)
     if why is None and known.state is EntryState.STOPPED:
         why = edited_by_a_person(known, shown)
@@ -84,7 +84,8 @@ def edited_by_a_person(known: Entry, shown: TimeEntry) -> str | None:
 async def made_by_us(ledger: Ledger, known: Entry, shown: TimeEntry) -> bool:
     """Whether an entry shows a change of ours that got no answer."""
     return any(
-        write.sends and shows(write.body, shown, known.hours_before) for write in await ledger.unsettled_updates(known)
+        (write.sends and shows(write.body, shown, known.hours_before)) or stopped_by(ledger, write, known, shown)
+        for write in await ledger.unsettled_updates(known)
     )
 
 
@@ -113,6 +114,13 @@ def _recounted(known: Entry, shown: TimeEntry) -> str | None:
 
 def _same_hours(known: Entry, shown: Decimal) -> bool:
     return shown == known.hours if known.hours_answered else decimal_hours.same(shown, known.hours)
+
+
+def as_known(known: Entry) -> TimeEntry:
+    """A timer that runs, as this machine knows it, where a stop of it can't change what a person did to it."""
+    fields = ("project_id", "task_id", "spent_date", "notes", "is_billable")
+    about = {name: getattr(known, name) for name in fields if getattr(known, name) is not None}
+    return TimeEntry(id=known.handle, source="agent", is_running=True, **about)
 
 
 async def read(ledger: Ledger, entry_id: str, known: Entry | None) -> TimeEntry:

@@ -7,7 +7,7 @@ from keito_mcp import hours as decimal_hours
 from keito_mcp.answers import EntryAnswer, Status
 from keito_mcp.journal import Earlier, Entry, EntryState, JournalError
 from keito_mcp.keito import KeitoError, NotFound, PermissionDenied, TimeEntry, TimeEntryCreate
-from keito_mcp.timesheet import creates, finding, standing, stopping
+from keito_mcp.timesheet import creates, finding, holding, standing, stopping
 from keito_mcp.timesheet.ledger import Ledger
 from keito_mcp.timesheet.matching import same_notes
 from keito_mcp.timesheet.problem import NOTHING_CHANGED, Problem
@@ -36,7 +36,11 @@ async def start(ledger: Ledger, worker: Worker, work: Work, *, replace_running: 
         entry, body = _timer(ledger, worker, work)
         made = await creates.create(ledger, entry, body)
         if not isinstance(made, Earlier):
-            return _running(made, entry)
+            own = await _own_timer_beside(ledger, worker, made)
+            if own is None:
+                return _running(made, entry)
+            await holding.withdraw(ledger, entry)
+            return await _beside(ledger, worker, work, own, replace_running=replace_running)
         runs = await _still_running(ledger, made)
         if runs is None:
             return await _start_next(ledger, worker, work, replace_running=replace_running)
@@ -55,6 +59,12 @@ class _Runs:
     entry: Entry
     shown: TimeEntry | None = None
     unverified: str | None = None
+
+
+async def _own_timer_beside(ledger: Ledger, worker: Worker, made: TimeEntry | Waiting) -> TimeEntry | None:
+    """This agent's own timer, started from elsewhere, where it is that which is in the way of a new one."""
+    beside = made.beside if isinstance(made, Waiting) else None
+    return beside if beside is not None and await finding.is_own(ledger, worker, beside) else None
 
 
 async def _beside(
@@ -106,6 +116,8 @@ async def _start_now(ledger: Ledger, worker: Worker, work: Work) -> EntryAnswer:
 
 
 def _running(made: TimeEntry | Waiting, entry: Entry) -> EntryAnswer:
+    if isinstance(made, Waiting) and made.is_held:
+        return EntryAnswer.of(Status.RUNNING_LOCALLY, known=entry, message=made.why)
     if isinstance(made, Waiting):
         return queued(entry, made).saying("The timer runs on this machine; stop_timer stops it as usual.")
     if made.is_running is False:

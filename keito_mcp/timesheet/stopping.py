@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from keito_mcp.answers import EntryAnswer, Status
 from keito_mcp.journal import Amendment, Claimed, Entry, EntryState, WriteKind, WriteState
-from keito_mcp.keito import KeitoError, TimeEntry, TimeEntryUpdate
+from keito_mcp.keito import InvalidRequest, KeitoError, TimeEntry, TimeEntryUpdate
 from keito_mcp.timesheet import changes, creates, finding, standing
 from keito_mcp.timesheet.counting import hours_of
 from keito_mcp.timesheet.ledger import Ledger
@@ -104,6 +104,8 @@ async def _as_it_stands(ledger: Ledger, known: Entry) -> TimeEntry | Waiting:
     """An entry of this machine in Keito; why it can't be seen there, as long as that is away."""
     if known.entry_id is None and known.is_wanted:
         return await arrive(ledger, known)
+    if _can_be_stopped_unread(ledger, known):
+        return standing.as_known(known)
     try:
         return await standing.read(ledger, known.handle, known)
     except KeitoError as error:
@@ -119,7 +121,22 @@ async def _stop_known(
     if isinstance(stands, Waiting):
         return await end_here(ledger, worker, known, stands, asked)
     known = await ledger.journal.find(worker.owner.account, stands.id) or known
+    try:
+        return await _stop_or_correct(ledger, worker, stands, known, asked)
+    except InvalidRequest:
+        if not _can_be_stopped_unread(ledger, known):
+            raise
+    # It doesn't run any more: a person was there first.
+    stands = await standing.read(ledger, known.handle, known)
     return await _stop_or_correct(ledger, worker, stands, known, asked)
+
+
+def _can_be_stopped_unread(ledger: Ledger, known: Entry) -> bool:
+    """Whether a stop needs no look before it: where Keito counts the hours, it changes nothing else of the entry.
+
+    Over HTTP another replica may have stopped the timer, and started the next one.
+    """
+    return ledger.api.traits.computes_hours and ledger.serves_one_user and known.state is EntryState.RUNNING
 
 
 async def arrive(ledger: Ledger, entry: Entry) -> TimeEntry | Waiting:
@@ -181,9 +198,11 @@ async def _stop(ledger: Ledger, worker: Worker, shown: TimeEntry, known: Entry |
     edited = standing.edited_by_a_person(known, shown) if known else None
     notes = None if edited else asked.notes
     answer = await stop_running(ledger, worker, shown, known, notes=notes, hours=asked.hours)
-    if not edited or asked.notes is None:
+    if asked.notes is None or (answer.status is not Status.STOPPED and not edited):
         return answer
-    return answer.saying(f"{edited} So the notes were left as they are.")
+    if not edited and same_notes(answer.notes, asked.notes):
+        return answer
+    return answer.saying(f"{edited or 'A person changed its notes.'} So the notes were left as they are.")
 
 
 async def stop_running(
@@ -196,12 +215,12 @@ async def stop_running(
     hours: Decimal | None = None,
 ) -> EntryAnswer:
     """Stop a timer that Keito has just shown to run; raises as `stop` does."""
-    message = None
+    message, exactly = None, hours is not None
     if hours is None:
         hours, message = await hours_of(ledger, shown, known)
     given = {"hours": hours, "is_running": False} | ({} if notes is None else {"notes": notes})
     change = TimeEntryUpdate.model_validate(given)
-    answer = await changes.update(ledger, worker, shown, known, change)
+    answer = await changes.update(ledger, worker, shown, known, change, exactly=exactly)
     if isinstance(answer, Waiting):
         return _kept(shown, known, answer, change, worker).saying(message or "")
     return EntryAnswer.of(Status.STOPPED, answer, known=known, message=message)

@@ -8,9 +8,17 @@ from typing import Any
 
 from keito_mcp.answers import EntryAnswer, Status
 from keito_mcp.journal import Entry, Settlement, Write, WriteState
-from keito_mcp.keito import AuthenticationFailed, KeitoError, RateLimited, ServerFailed, UnexpectedAnswer, Unreachable
+from keito_mcp.keito import (
+    AuthenticationFailed,
+    KeitoError,
+    RateLimited,
+    ServerFailed,
+    TimeEntry,
+    UnexpectedAnswer,
+    Unreachable,
+)
 from keito_mcp.timesheet.ledger import Ledger
-from keito_mcp.waits import FIRST_PAUSE, LONGEST_PAUSE
+from keito_mcp.waits import FIRST_PAUSE, HELD, LONGEST_PAUSE
 
 _MOST_DOUBLINGS = 10
 
@@ -23,11 +31,18 @@ class Waiting:
         why: What is in its way, as a sentence.
         seconds: How long it rests now.
         error: What Keito answered, where it is Keito that is in the way.
+        beside: The timer in Keito that is in the way of a start, where it can be named.
     """
 
     why: str
     seconds: float = 0.0
     error: KeitoError | None = None
+    beside: TimeEntry | None = None
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it is a start that is held until its timer stops."""
+        return self.seconds >= HELD.total_seconds()
 
     @property
     def text(self) -> str:

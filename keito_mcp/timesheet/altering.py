@@ -1,0 +1,128 @@
+"""How a change is put to Keito: in one request, or, where Keito counts a timer's hours itself, in two."""
+
+from decimal import Decimal
+from typing import Any
+
+from keito_mcp import hours as decimal_hours
+from keito_mcp.clock import Instant
+from keito_mcp.journal import Entry, Write
+from keito_mcp.keito import METADATA_LIMIT, KeitoError, TimeEntry, TimeEntryUpdate, Unreachable, metadata_size
+from keito_mcp.timesheet.ledger import Ledger
+from keito_mcp.timesheet.matching import same_notes
+from keito_mcp.timesheet.waiting import is_away
+from keito_mcp.timesheet.work import parse_utc
+
+HOURS_WRITTEN = "hours_written"
+"""The key of the metadata that tells which hours an HTTP server wrote last."""
+
+_SHORT = Decimal("0.01")
+"""Hours by which Keito's count of a timer may differ from ours without being another one."""
+
+
+class StoppedOnly(Exception):
+    """A timer is stopped, and Keito refused the rest of the change.
+
+    Attributes:
+        stopped: The entry as the stop left it.
+        error: Why the rest was refused.
+    """
+
+    def __init__(self, stopped: TimeEntry, error: KeitoError) -> None:
+        super().__init__(str(error))
+        self.stopped = stopped
+        self.error = error
+
+
+async def alter(
+    ledger: Ledger, changes: TimeEntryUpdate, known: Entry | None, shown: TimeEntry, *, exactly: bool
+) -> TimeEntry:
+    """Change an entry, once.
+
+    Args:
+        ledger: Where Keito is.
+        changes: What is to be different.
+        known: What this machine knows of the entry, if it does.
+        shown: The entry as it stood before.
+        exactly: Whether the hours were given; else they were counted, and Keito's own count of them is as good.
+
+    Raises:
+        KeitoError: Keito refused, or didn't answer.
+        StoppedOnly: Keito stopped the timer, and refused the rest.
+    """
+    if changes.is_running is not False:
+        return await ledger.api.update(shown.id, _signed(ledger, changes, shown))
+    if not ledger.api.traits.computes_hours:
+        return await ledger.api.stop(shown.id, _signed(ledger, changes, shown))
+    runs = shown.is_running is not False
+    counted_late = runs and _is_late(ledger, changes, known, shown)
+    stopped = await ledger.api.stop(shown.id, changes) if runs else shown
+    exactly = exactly or counted_late or not (runs or _is_near(stopped.hours, changes.hours))
+    rest = _left_to_be_made(ledger, changes, known, stopped, exactly=exactly)
+    if rest is None:
+        return stopped
+    try:
+        return await ledger.api.update(shown.id, rest)
+    except KeitoError as error:
+        if not is_away(error):
+            raise StoppedOnly(stopped, error) from error
+        raise Unreachable(
+            f"the timer is stopped, and the rest of the change isn't made: {error}", nothing_written=False
+        ) from error
+
+
+def stopped_by(ledger: Ledger, write: Write, known: Entry, shown: TimeEntry) -> bool:
+    """Whether an entry shows the first half of a stop of ours: Keito stopped it, and counted its hours itself."""
+    stops = write.body.get("is_running") is False and write.sends > 0
+    if not (stops and ledger.api.traits.computes_hours) or shown.is_running is not False or known.started is None:
+        return False
+    return _is_near(shown.hours, _between(known.started, write.sent))
+
+
+def _is_late(ledger: Ledger, changes: TimeEntryUpdate, known: Entry | None, shown: TimeEntry) -> bool:
+    """Whether Keito, which counts until now, would count something else than the work: it ended earlier, or slept."""
+    now = ledger.clock.now()
+    started = known.started if known and known.started else None
+    if started is None and (moment := parse_utc(shown.fact("started_at"))) is not None:
+        started = Instant(moment, 0.0, "")
+    return started is None or not _is_near(_between(started, now), changes.hours)
+
+
+def _between(start: Instant, end: Instant) -> Decimal:
+    """Decimal hours by the clock on the wall, which is what Keito counts by."""
+    return Decimal(str((end.wall - start.wall).total_seconds())) / 3600
+
+
+def _is_near(one: Decimal | None, other: Decimal | None) -> bool:
+    return one is not None and other is not None and abs(one - other) <= _SHORT
+
+
+def _left_to_be_made(
+    ledger: Ledger, changes: TimeEntryUpdate, known: Entry | None, stopped: TimeEntry, *, exactly: bool
+) -> TimeEntryUpdate | None:
+    """What a stop left of a change; None where nothing is left. Notes that a person edited meanwhile stay."""
+    rest: dict[str, Any] = {}
+    if exactly and changes.hours is not None and changes.hours != stopped.hours:
+        rest["hours"] = changes.hours
+    edited = known is not None and not same_notes(known.notes, stopped.notes)
+    if changes.notes is not None and not edited and not same_notes(changes.notes, stopped.notes):
+        rest["notes"] = changes.notes
+    update = _signed(ledger, TimeEntryUpdate.model_validate(rest), stopped, stopped.hours)
+    return update if update.model_fields_set else None
+
+
+def _signed(
+    ledger: Ledger, changes: TimeEntryUpdate, shown: TimeEntry, counted: Decimal | None = None
+) -> TimeEntryUpdate:
+    """A change that other replicas of an HTTP server can tell from a person's: they don't share a journal.
+
+    Args:
+        ledger: Says whether there may be any.
+        changes: The change.
+        shown: The entry as it stood.
+        counted: The hours that Keito counted, where the change gives none.
+    """
+    hours = counted if changes.hours is None else changes.hours
+    if ledger.serves_one_user or hours is None or shown.metadata is None:
+        return changes
+    metadata = {**shown.metadata, HOURS_WRITTEN: decimal_hours.text(hours)}
+    return changes if metadata_size(metadata) > METADATA_LIMIT else changes.model_copy(update={"metadata": metadata})
