@@ -192,7 +192,7 @@ def _http_server(app: Starlette) -> Server:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    from keito_mcp.config import is_loopback
+    from keito_mcp.address import is_loopback
 
     if not is_loopback(host):
         raise NotLoopback(
