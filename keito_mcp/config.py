@@ -18,7 +18,6 @@ from keito_mcp import address, keito_cli, paths
 from keito_mcp.api_version import Choice, Version, choose, written_out
 from keito_mcp.repository import NAME, Configuration, ConfigurationError
 
-DEFAULT_API_URL = address.OF_VERSION["v1"]
 _PRINTABLE_ASCII = re.compile(r"[\x21-\x7e]+")
 _UNEXPANDED = re.compile(r"\$\{[^}]*\}")
 """What hosts leave in place of a variable that isn't set."""

@@ -49,7 +49,7 @@ def _of_status(error: StatusError, project_id: object) -> str:
     said = f'Keito says "{error.message}"{_reference(error)}.'
     match error:
         case AuthenticationFailed():
-            happened = "Keito doesn't accept the key in KEITO_API_KEY (401)."
+            happened = "Keito doesn't accept the key (401)."
             advice = "Ask the user to make a key in Keito under Settings → API, set KEITO_API_KEY to it, and restart."
         case PermissionDenied():
             happened = f"The key's user may not do this (403), for project {project_id or 'unknown'}: {said}"

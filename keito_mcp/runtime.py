@@ -137,7 +137,10 @@ class Runtime:
 
         key = self.settings.api_key
         if key is None:
-            raise SettingsError("KEITO_API_KEY is not set; make a key in Keito under Settings → API and set it")
+            raise SettingsError(
+                "KEITO_API_KEY is not set; make a key in Keito under Settings → API and set it, "
+                "or log in with Keito's own CLI (keito auth login)"
+            )
         return Client(self.settings.api_url, key.get_secret_value(), timeouts=self._timeouts, app=self._embedded_app())
 
     def _embedded_app(self) -> ASGIApp | None:

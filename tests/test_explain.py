@@ -60,7 +60,7 @@ EXPLAINED: dict[str, tuple[Exception, str, str, str]] = {
     ),
     "401": (
         AuthenticationFailed(401, "bad key"),
-        "Keito doesn't accept the key in KEITO_API_KEY (401).",
+        "Keito doesn't accept the key (401).",
         NOTHING_WRITTEN,
         "Ask the user to make a key in Keito under Settings → API, set KEITO_API_KEY to it, and restart.",
     ),

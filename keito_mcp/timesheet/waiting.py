@@ -88,7 +88,7 @@ def unreachable(error: object) -> str:
     if isinstance(error, RateLimited):
         return "Keito's rate limit is reached (429)."
     if isinstance(error, AuthenticationFailed):
-        return "Keito doesn't accept the key in KEITO_API_KEY (401)."
+        return "Keito doesn't accept the key (401); set another one in KEITO_API_KEY."
     return f"Keito can't be reached now ({error})."
 
 
