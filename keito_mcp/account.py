@@ -67,8 +67,11 @@ class Account:
 
         key = self.settings.api_key
         if key is None:
-            raise SettingsError("KEITO_API_KEY is not set; make a key in Keito under Settings → API and set it")
-        return Client(self.settings.base_url, key.get_secret_value(), self._runtime.connections)
+            raise SettingsError(
+                "KEITO_API_KEY is not set; make a key in Keito under Settings → API and set it, "
+                "or log in with Keito's own CLI (keito auth login)"
+            )
+        return Client(self.settings.api_url, key.get_secret_value(), self._runtime.connections)
 
     @cached_property
     def api(self) -> KeitoApi:
@@ -149,7 +152,7 @@ class Account:
     def _api(self, client: Client) -> KeitoApi:
         from keito_mcp.keito import api_for
 
-        return api_for(self.settings.version.version, client, account_id=self.settings.account_id)
+        return api_for(self.settings.version, client, account_id=self.settings.account_id)
 
     def _ledger(self, client: Client) -> Ledger:
         from keito_mcp.keito import Marked

@@ -86,7 +86,7 @@ def _machine(request: Request | None, runtime: Runtime) -> Machine | None:
     """
     if request is None:
         return runtime.machine
-    from keito_mcp.config import is_loopback
+    from keito_mcp.address import is_loopback
 
     is_near = request.client is not None and is_loopback(request.client.host)
     if not is_near or any(header in request.headers for header in _FORWARDED):

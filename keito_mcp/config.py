@@ -1,30 +1,24 @@
-"""Settings: what the operator decided, read once from the environment."""
+"""Settings: what the operator decided, read once from the environment and the files that complete it."""
 
 import os
 import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import date, datetime, tzinfo
 from hashlib import sha256
-from ipaddress import ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, Self
-from urllib.parse import urlsplit
+from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from keito_mcp import paths
+from keito_mcp import address, keito_cli, paths
+from keito_mcp.api_version import Choice, Version, choose, written_out
 from keito_mcp.principal import Principal
 from keito_mcp.repository import NAME, Configuration, ConfigurationError
 
-if TYPE_CHECKING:
-    from keito_mcp.keito import Chosen
-
-_AN_ADDRESS = "https://api.keito.ai"
 _PRINTABLE_ASCII = re.compile(r"[\x21-\x7e]+")
-_VERSION_PATH = re.compile(r"(/api)?/v[12]$")
-"""What an address is often copied with; which version is spoken is another setting."""
-
 _UNEXPANDED = re.compile(r"\$\{[^}]*\}")
 """What hosts leave in place of a variable that isn't set."""
 
@@ -54,31 +48,12 @@ def _home_expanded(value: Path) -> Path:
         raise ValueError(f"names a home folder that isn't known: {value}") from error
 
 
-def _base_url(value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in {"http", "https"} or not parts.hostname:
-        raise ValueError(f"must be an address such as {_AN_ADDRESS}")
-    _ = parts.port  # raises ValueError for one that is none
-    if parts.username or parts.password or parts.query or parts.fragment:
-        raise ValueError("must be a plain address, without a user, a password, a query or a fragment")
-    if parts.scheme == "http" and not is_loopback(parts.hostname):
-        raise ValueError("must be https, because the key travels with each call (http is for loopback addresses)")
-    return _VERSION_PATH.sub("", value.rstrip("/"))
+def _usual_url(given: Mapping[str, Any]) -> str:
+    return address.OF_VERSION[_choice(given["api_key"], given["api_version"]).version]
 
 
-def _version(value: object) -> object:
-    text = str(_stripped(value)).lower()
-    return f"v{text}" if text in {"1", "2"} else text
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a host's name or address is of this machine alone."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
+def _choice(key: SecretStr | None, version: Version | None) -> Choice:
+    return choose(key.get_secret_value() if key else None, version)
 
 
 def _printable(value: str) -> str:
@@ -97,23 +72,21 @@ IdentityText = Annotated[Text, AfterValidator(_printable)]
 class Settings(BaseSettings):
     """The environment's `KEITO_*` variables; an empty one counts as unset.
 
-    The first three names are those of Keito's own command line and SDKs.
+    The names of key, address and account are those of Keito's own command line and SDKs.
     """
 
     model_config = SettingsConfigDict(env_prefix="KEITO_", env_ignore_empty=True, extra="ignore", frozen=True)
 
     api_key: Annotated[SecretStr | None, Field(description="Your Keito API key (Settings → API in Keito).")] = None
-    api_url: Annotated[
-        Annotated[str, BeforeValidator(_stripped), AfterValidator(_base_url)] | None,
-        Field(
-            description="Keito's address, https, or http on a loopback address; else `https://api.keito.ai` for "
-            "version 1 of its API and `https://app.keito.ai` for version 2."
-        ),
-    ] = None
     api_version: Annotated[
-        Annotated[Literal["v1", "v2"], BeforeValidator(_version)] | None,
-        Field(description="`v1` or `v2` of Keito's API; else as the key begins: `kto_` is v2, any other v1."),
+        Version | None,
+        BeforeValidator(written_out),
+        BeforeValidator(_stripped),
+        Field(description="Version of Keito's API, `v1` or `v2`; else the key's: `kto_…` is for v2, others for v1."),
     ] = None
+    api_url: Annotated[str, BeforeValidator(_stripped), AfterValidator(address.base_url)] = Field(
+        default_factory=_usual_url, description="Keito's address; https, or http on a loopback address."
+    )
     account_id: Annotated[
         Text | None,
         Field(description="Your Keito account (company) id; keeps the journal together when a key is rotated."),
@@ -178,26 +151,53 @@ class Settings(BaseSettings):
 
     _configuration: Configuration | None = PrivateAttr(None)
     _principal: Principal | None = PrivateAttr(None)
+    _login: keito_cli.Login | None = PrivateAttr(None)
 
     @classmethod
-    def load(cls, folder: Path | None = None) -> Self:
-        """The settings that the environment gives, and for what it leaves open, a project's `.keito/config.yml`.
+    def load(cls, folder: Path | None = None, *, with_login: bool = True) -> Self:
+        """The settings of the environment, then a project's `.keito/config.yml`, then the Keito CLI's `config.toml`.
+
+        The CLI's file is one login: its address and its account go with its own key only. Where the environment
+        gives a key, nothing of the file is used, or that key would be sent to a server, or for an account, that it
+        isn't for. An address or account that the environment gives goes before the file's, also with the file's key:
+        whoever sets it means it, and the CLI does the same. So does the account of `.keito/config.yml`.
 
         Args:
-            folder: The project's folder; without one no file is read.
+            folder: The project's folder; without one only the environment and the CLI's file are read.
+            with_login: Whether the CLI's file is read.
 
         Raises:
             SettingsError: One or more settings can't be used; the text names each and says why.
         """
-        try:
-            settings = cls()
-        except ValidationError as error:
-            raise SettingsError(_sentence(error)) from None
+        settings = cls._checked({}, variable)
         try:
             configuration = Configuration.of(folder) if folder else None
-        except ConfigurationError as error:
+            login = keito_cli.find() if with_login and settings.api_key is None else None
+        except (ConfigurationError, keito_cli.LoginError) as error:
             raise SettingsError(str(error)) from None
+        if login:
+            settings = settings.logged_in(login, configuration)
         return settings.completed_by(configuration) if configuration else settings
+
+    @classmethod
+    def _checked(cls, given: Mapping[str, Any], named: Callable[[str], str]) -> Self:
+        """The environment's settings with these, and what they are called where they can't be used."""
+        try:
+            return cls(**given)
+        except ValidationError as error:
+            raise SettingsError(_sentence(error, named)) from None
+
+    def logged_in(self, login: keito_cli.Login, configuration: Configuration | None = None) -> Self:
+        """These settings with a login for what nobody set, nor the repository's configuration gives.
+
+        Raises:
+            SettingsError: The login holds what can't be used.
+        """
+        given = {"account_id"} if configuration and configuration.workspace_id else set()
+        used = {field: value for field, value in login.values.items() if field not in self.model_fields_set | given}
+        completed = self._checked(used, lambda field: f"{login.place}: {field}")
+        completed._login = replace(login, values=used)  # noqa: SLF001 -- of its own class
+        return completed
 
     def completed_by(self, configuration: Configuration) -> Self:
         """These settings with a repository's for what nobody set."""
@@ -211,6 +211,21 @@ class Settings(BaseSettings):
         return completed
 
     @property
+    def version(self) -> Version:
+        """The version of Keito's API: `KEITO_API_VERSION`, else the key's."""
+        return _choice(self.api_key, self.api_version).version
+
+    @property
+    def version_because(self) -> str:
+        """Why it is that version, as half a sentence."""
+        return _choice(self.api_key, self.api_version).because
+
+    @property
+    def warning(self) -> str | None:
+        """What the operator should put right although everything works, as a sentence."""
+        return self._login.warning if self._login else None
+
+    @property
     def configuration(self) -> Configuration | None:
         """What the repository's file says; None where there is none, or none is read."""
         return self._configuration
@@ -219,14 +234,24 @@ class Settings(BaseSettings):
         """Where a field was read."""
         if field not in self.model_fields_set:
             return "default"
+        if self._login and field in self._login.values:
+            return self._login.place
         in_the_file = getattr(self._configuration, _IN_THE_FILE.get(field, ""), None)
         from_the_file = in_the_file == getattr(self, field) and variable(field) not in os.environ
         return NAME if in_the_file is not None and from_the_file else "environment"
 
     def of(self, principal: Principal) -> Self:
         """These settings for calls that are made on behalf of a principal, with their key where they have their own."""
-        own = {"api_key": principal.api_key, "account_id": principal.account_id or self.account_id}
-        settings = self.model_copy(update=own if principal.api_key else {})
+        settings = self
+        if principal.api_key is not None:
+            # The login of Keito's CLI is the operator's: its address and account go with its own key alone.
+            of_login = self._login.values if self._login else {}
+            account_id = None if "account_id" in of_login else self.account_id
+            own = {"api_key": principal.api_key, "account_id": principal.account_id or account_id}
+            settings = self.model_copy(update=own)
+            if "api_url" in of_login or "api_url" not in self.model_fields_set:
+                settings = settings.model_copy(update={"api_url": address.OF_VERSION[settings.version]})
+        settings = settings.model_copy()
         settings._principal = principal  # noqa: SLF001 -- of its own class
         return settings
 
@@ -236,25 +261,11 @@ class Settings(BaseSettings):
         return self._principal
 
     @property
-    def version(self) -> "Chosen":
-        """The version of Keito's API, and why it is that one."""
-        from keito_mcp.keito import version_of
-
-        return version_of(self.api_key.get_secret_value() if self.api_key else None, self.api_version)
-
-    @property
-    def base_url(self) -> str:
-        """Keito's address, without the path of a version."""
-        from keito_mcp.keito import DEFAULT_URLS
-
-        return self.api_url or DEFAULT_URLS[self.version.version]
-
-    @property
     def rated_account(self) -> str:
         """Whose rate limit its requests count for: all principals of a server's key share that of the key."""
         key = self.api_key.get_secret_value() if self.api_key else ""
         owner = f"account {self.account_id}" if self.account_id else f"key {key}"
-        return _hashed(self.base_url, owner)
+        return _hashed(self.api_url, owner)
 
     @property
     def account(self) -> str:
@@ -278,7 +289,7 @@ class Settings(BaseSettings):
             names.append(f"{kind} {self._principal.name}")
         elif not names:
             names = [f"key #{self.account[:6]}"]
-        return ", ".join([self.base_url, *names])
+        return ", ".join([self.api_url, *names])
 
     @property
     def folder(self) -> Path:
@@ -307,10 +318,13 @@ def _hashed(*parts: str) -> str:
     return sha256("\n".join(parts).encode()).hexdigest()[:24]
 
 
-def _sentence(error: ValidationError) -> str:
+def _sentence(error: ValidationError, named: Callable[[str], str]) -> str:
     problems = []
     for detail in error.errors(include_url=False, include_input=False, include_context=True):
-        name = variable(str(detail["loc"][0])) if detail["loc"] else "KEITO_*"
+        if detail["type"] == "default_factory_not_called":
+            # A default that depends on what is wrong.
+            continue
+        name = named(str(detail["loc"][0])) if detail["loc"] else "KEITO_*"
         reason = str(detail.get("ctx", {}).get("error", detail["msg"]))
         problems.append(f"{name} {reason[:1].lower()}{reason[1:]}")
     return "; ".join(problems)

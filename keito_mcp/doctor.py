@@ -25,6 +25,8 @@ class Report:
 
     version: str
     settings: dict[str, dict[str, Any]]
+    api: dict[str, str]
+    warnings: list[str]
     identity: dict[str, dict[str, Any]]
     repository: dict[str, str]
     journal: str
@@ -39,6 +41,9 @@ class Report:
         """The report for people."""
         lines = [f"keito-mcp {self.version}", "", "Settings"]
         lines += [_row(name, fact["value"], fact["source"]) for name, fact in self.settings.items()]
+        if self.api:
+            lines += ["", f"API  {self.api['version']}, because {self.api['because']}"]
+        lines += [f"Warning: {warning}" for warning in self.warnings]
         lines += ["", "Identity (a host adds what it knows with each call)"]
         for name, fact in self.identity.items():
             lines.append(_row(name, fact["value"], fact["source"]))
@@ -58,7 +63,7 @@ async def examine(runtime: Runtime) -> Report:
     try:
         settings = runtime.settings
     except SettingsError as error:
-        return Report(__version__, {}, {}, {}, "not looked at", str(error), healthy=False)
+        return Report(__version__, {}, {}, [], {}, {}, "not looked at", str(error), healthy=False)
     try:
         await runtime.journal.check_integrity()
         journal, journal_works = f"works, in {settings.folder} (integrity_check: ok)", True
@@ -77,6 +82,8 @@ async def examine(runtime: Runtime) -> Report:
     report = Report(
         version=__version__,
         settings=_settings(settings, embedded=runtime.is_embedded),
+        api={"version": settings.version, "because": settings.version_because},
+        warnings=[settings.warning] if settings.warning else [],
         identity=described(await runtime.identifier.identify(call)),
         repository=await runtime.repository.facts() if runtime.repository else {},
         journal=journal,
@@ -111,6 +118,4 @@ async def _reach(runtime: Runtime) -> tuple[str, bool]:
     except KeitoError as error:
         return explain(error, {}, runtime.settings.project_id) or str(error), False
     took = (time.perf_counter() - begun) * 1000
-    settings, chosen = runtime.settings, runtime.settings.version
-    spoken = f"{settings.base_url} with version {chosen.version[1:]} of its API, for {chosen.reason}"
-    return f"answers at {spoken} (one read took {took:.0f} ms)", True
+    return f"answers at {runtime.settings.api_url} (one read took {took:.0f} ms)", True

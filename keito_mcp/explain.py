@@ -11,6 +11,7 @@ from keito_mcp.keito import (
     InvalidRequest,
     KeitoError,
     NotFound,
+    OutOfSight,
     PermissionDenied,
     RateLimited,
     StatusError,
@@ -42,10 +43,14 @@ def explain(
         return f"{_sentence(str(error))} Nothing was sent to Keito. Put that right, then call again."
     if isinstance(error, StatusError):
         return _of_status(error, arguments.get("project_id") or project_id, own_key=own_key)
-    if isinstance(error, KeitoError):
-        certain = _NOTHING_WRITTEN if error.nothing_written else _NOT_CHANGED
-        return f"Keito can't be reached ({error}). {certain} Try again in a minute; if it stays so, tell the user."
-    return None
+    return _of_no_answer(error) if isinstance(error, KeitoError) else None
+
+
+def _of_no_answer(error: KeitoError) -> str:
+    certain = _NOTHING_WRITTEN if error.nothing_written else _NOT_CHANGED
+    if isinstance(error, OutOfSight):
+        return f"The entry wasn't found in Keito ({error}). {certain} Ask the user to change it in Keito itself."
+    return f"Keito can't be reached ({error}). {certain} Try again in a minute; if it stays so, tell the user."
 
 
 def _of_status(error: StatusError, project_id: object, *, own_key: bool) -> str:
@@ -55,7 +60,7 @@ def _of_status(error: StatusError, project_id: object, *, own_key: bool) -> str:
             happened = "Keito doesn't accept the key that this client presents as its bearer token (401)."
             advice = "Ask the user to make a key in Keito under Settings → API, for the client's Authorization header."
         case AuthenticationFailed():
-            happened = "Keito doesn't accept the key in KEITO_API_KEY (401)."
+            happened = "Keito doesn't accept the key (401)."
             advice = "Ask the user to make a key in Keito under Settings → API, set KEITO_API_KEY to it, and restart."
         case PermissionDenied():
             happened = f"The key's user may not do this (403), for project {project_id or 'unknown'}: {said}"

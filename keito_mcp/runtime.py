@@ -288,7 +288,7 @@ def embedded_runtime(
 
         from keito_mcp.config import Settings
 
-        settings = Settings.load(folder)
+        settings = Settings.load(folder, with_login=False)
         fixed = {
             "api_url": "http://embedded.keito",
             "api_key": SecretStr("keito_sk_embedded"),

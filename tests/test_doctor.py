@@ -160,8 +160,50 @@ async def test_the_key_is_never_shown(doctor: Doctor, keito: Keito, arguments: l
         code, printed = await doctor.says(*arguments)
         assert code == (0 if healthy else 1)
         assert key not in printed
-        # The prefix says which version of the API is spoken, and no more.
-        assert all(part not in printed for part in (*key.removeprefix("keito_sk_").split(), key[:12]))
+        assert key.removeprefix("keito_sk_") not in printed
+
+
+async def test_the_file_of_the_keito_cli_is_named_where_a_value_comes_from_it(
+    doctor: Doctor, keito: Keito, tmp_path: Path
+) -> None:
+    login = tmp_path / "home" / ".config" / "keito" / "config.toml"
+    login.parent.mkdir(parents=True)
+    login.write_text(f'api_key = "{KEY}"\napi_url = "{keito.url}/v1"\naccount_id = "co_cli"\n')
+    login.chmod(0o600)
+    code, report = await doctor.reports()
+    assert code == 0
+    shown = {name: (fact["value"], fact["source"]) for name, fact in report["settings"].items()}
+    place = "~/.config/keito/config.toml"
+    assert shown["KEITO_API_KEY"] == ("set, not shown", place)
+    assert shown["KEITO_API_URL"] == (keito.url, place)
+    assert shown["KEITO_ACCOUNT_ID"] == ("co_cli", place)
+    assert report["warnings"] == []
+    _, printed = await doctor.says("--sandbox")
+    assert place not in printed
+
+
+async def test_a_login_that_others_can_read_is_said_and_is_no_illness(
+    keito: Keito, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    login = tmp_path / "home" / ".config" / "keito" / "config.toml"
+    login.parent.mkdir(parents=True)
+    login.write_text(f'api_key = "{KEY}"\napi_url = "{keito.url}"\n')
+    login.chmod(0o644)
+    assert await anyio.to_thread.run_sync(cli.main, ["doctor"]) == 0
+    printed = capsys.readouterr().out
+    assert "Warning: Other users of this machine can read the key in ~/.config/keito/config.toml" in printed
+    assert f"run: chmod 600 '{login}'" in printed
+    assert KEY not in printed
+
+
+async def test_the_version_of_the_api_is_said_with_its_reason(doctor: Doctor, keito: Keito) -> None:
+    doctor.set(keito)
+    _, printed = await doctor.says()
+    assert "API  v1, because the key starts with keito_sk_" in printed
+    doctor.set(KEITO_API_VERSION="2")
+    _, report = await doctor.reports()
+    assert report["api"] == {"version": "v2", "because": "KEITO_API_VERSION says so"}
 
 
 async def test_without_a_key_it_names_the_setting_and_fails(doctor: Doctor) -> None:

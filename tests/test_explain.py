@@ -11,6 +11,7 @@ from keito_mcp.keito import (
     InvalidRequest,
     KeitoError,
     NotFound,
+    OutOfSight,
     PermissionDenied,
     RateLimited,
     ServerFailed,
@@ -60,7 +61,7 @@ EXPLAINED: dict[str, tuple[Exception, str, str, str]] = {
     ),
     "401": (
         AuthenticationFailed(401, "bad key"),
-        "Keito doesn't accept the key in KEITO_API_KEY (401).",
+        "Keito doesn't accept the key (401).",
         NOTHING_WRITTEN,
         "Ask the user to make a key in Keito under Settings → API, set KEITO_API_KEY to it, and restart.",
     ),
@@ -117,6 +118,12 @@ EXPLAINED: dict[str, tuple[Exception, str, str, str]] = {
         "Keito can't be reached (ConnectError: refused).",
         NOTHING_WRITTEN,
         "Try again in a minute; if it stays so, tell the user.",
+    ),
+    "an entry among too many": (
+        OutOfSight("more entries changed since 2026-03-04 than can be looked through"),
+        "The entry wasn't found in Keito (more entries changed since 2026-03-04 than can be looked through).",
+        NOTHING_CHANGED,
+        "Ask the user to change it in Keito itself.",
     ),
     "no answer": (
         Unreachable("no answer within 30 s", nothing_written=False),

@@ -8,6 +8,7 @@ import pytest
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters
 
+from keito_mcp import address
 from keito_mcp.config import Settings, variable
 from keito_mcp.server import build_server
 from keito_mcp.version import __version__
@@ -35,6 +36,8 @@ def _settings_table() -> str:
     rows = ["| variable | what it is | default |", "| --- | --- | --- |"]
     for field, info in Settings.model_fields.items():
         default = "" if info.default is None else f"`{info.default}`"
+        if field == "api_url":
+            default = ", ".join(f"`{url}` ({version})" for version, url in address.OF_VERSION.items())
         rows.append(f"| `{variable(field)}` | {info.description} | {default} |")
     return "\n".join(rows) + "\n"
 

@@ -44,7 +44,7 @@ class Progress:
 def reason(error: Exception) -> str:
     """What kept a command from its work, as a sentence for a person."""
     if isinstance(error, AuthenticationFailed):
-        return "Keito doesn't accept the key in KEITO_API_KEY (401)."
+        return "Keito doesn't accept the key (401); set another one in KEITO_API_KEY."
     if isinstance(error, KeitoError) and is_away(error):
         return unreachable(error)
     text = str(error)

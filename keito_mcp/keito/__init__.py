@@ -31,13 +31,11 @@ from keito_mcp.keito.models import (
 )
 from keito_mcp.keito.v1 import KeitoV1
 from keito_mcp.keito.v2 import KeitoV2
-from keito_mcp.keito.versions import DEFAULT_URLS, Chosen, Version, api_for, version_of
+from keito_mcp.keito.versions import api_for
 
 __all__ = [
-    "DEFAULT_URLS",
     "METADATA_LIMIT",
     "AuthenticationFailed",
-    "Chosen",
     "Client",
     "Conflict",
     "Connections",
@@ -65,8 +63,6 @@ __all__ = [
     "UnexpectedAnswer",
     "Unreachable",
     "User",
-    "Version",
     "api_for",
     "metadata_size",
-    "version_of",
 ]

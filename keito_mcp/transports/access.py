@@ -12,7 +12,7 @@ from mcp.server.auth.provider import AccessToken
 from pydantic import SecretStr
 from starlette.datastructures import Headers
 
-from keito_mcp.config import is_loopback
+from keito_mcp.address import is_loopback
 from keito_mcp.principal import Principal
 from keito_mcp.transports.tokens import Tokens
 

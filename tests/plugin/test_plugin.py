@@ -9,8 +9,8 @@ import pytest
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters
 
+from keito_mcp import address
 from keito_mcp.config import Settings, variable
-from keito_mcp.keito import DEFAULT_URLS
 from keito_mcp.server import build_server
 from keito_mcp.version import __version__
 from tests.kit import KEY, Agent, Keito
@@ -101,8 +101,7 @@ def test_no_option_is_required_so_that_the_server_starts_and_explains(plugin: Pl
 
 
 def test_an_option_that_nobody_set_is_the_settings_own_default(plugin: Plugin) -> None:
-    defaults = {name: option["default"] for name, option in plugin.options.items()}
-    assert set(defaults.values()) == {""}
+    assert {option["default"] for option in plugin.options.values()} == {""}
 
 
 @pytest.mark.parametrize("key", ["", KEY], ids=["no key", "a key"])
@@ -161,4 +160,4 @@ def test_the_plugin_stands_alone_with_a_readme_a_licence_and_a_square_icon(
 
 
 def test_the_manifest_says_where_the_plugin_reaches(plugin: Plugin) -> None:
-    assert plugin.manifest["network"]["hosts"] == [url.removeprefix("https://") for url in DEFAULT_URLS.values()]
+    assert plugin.manifest["network"]["hosts"] == [url.removeprefix("https://") for url in address.OF_VERSION.values()]

@@ -4,9 +4,11 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 from starlette.datastructures import Headers
 
-from keito_mcp.config import SettingsError
+from keito_mcp.config import Settings, SettingsError
+from keito_mcp.principal import Principal
 from keito_mcp.transports.access import Access, Auth, Denied, Refused
 from keito_mcp.transports.tokens import Tokens
 
@@ -169,3 +171,26 @@ def test_an_account_id_that_is_none_is_not_passed_on(account_id: str) -> None:
 
 def test_where_callers_are_not_told_apart_a_credential_is_not_looked_at() -> None:
     assert Access().principal(bearer("whatever")) is None
+
+
+def test_a_callers_key_never_goes_to_the_address_or_the_account_of_the_operators_own_login(tmp_path: Path) -> None:
+    login = tmp_path / "home" / ".config" / "keito" / "config.toml"
+    login.parent.mkdir(parents=True)
+    login.write_text('api_key = "kto_operators"\naccount_id = "co_operators"\napi_url = "https://keito.example.com"\n')
+    login.chmod(0o600)
+    settings = Settings.load()
+    assert (settings.api_url, settings.account_id) == ("https://keito.example.com", "co_operators")
+    caller = settings.of(Principal("caller", SecretStr("keito_sk_callers")))
+    assert (caller.api_url, caller.account_id) == ("https://api.keito.ai", None)
+    by_token = settings.of(Principal("caller"))
+    assert (by_token.api_url, by_token.account_id) == ("https://keito.example.com", "co_operators")
+    assert len({settings.account, caller.account, by_token.account}) == 3
+
+
+def test_two_keys_of_one_company_are_two_accounts_and_a_key_is_the_same_with_and_without_a_server() -> None:
+    one, another = (Principal(name, SecretStr(f"kto_{name}"), "co_1") for name in ("one", "another"))
+    settings = Settings()
+    assert len({settings.of(one).account, settings.of(another).account}) == 2
+    alone = Principal("alone", SecretStr("keito_sk_alone"))
+    assert settings.of(alone).account == Settings(api_key=SecretStr("keito_sk_alone")).account
+    assert settings.of(one).api_url == "https://app.keito.ai"
