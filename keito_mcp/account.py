@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
 
     from keito_mcp.config import Settings
     from keito_mcp.identity import Identity
@@ -152,7 +153,10 @@ class Account:
     def _api(self, client: Client) -> KeitoApi:
         from keito_mcp.keito import api_for
 
-        return api_for(self.settings.version, client, account_id=self.settings.account_id)
+        def now() -> datetime:
+            return self._runtime.clock.now().wall
+
+        return api_for(self.settings.version, client, account_id=self.settings.account_id, now=now)
 
     def _ledger(self, client: Client) -> Ledger:
         from keito_mcp.keito import Marked

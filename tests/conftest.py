@@ -10,7 +10,26 @@ from keito_mcp.keito import Timeouts
 from keito_mcp.runtime import Runtime
 from keito_mcp.server import build_server
 from keito_mcp.timesheet import Beat
-from tests.kit import KEY, PROJECT, QUICK, Agent, Desk, FakeClock, Keito, MakeDesk, Neighbour, embedded_keito
+from tests.kit import (
+    KEY,
+    PROJECT,
+    QUICK,
+    TASK,
+    V2_KEY,
+    Agent,
+    Desk,
+    FakeClock,
+    Keito,
+    MakeDesk,
+    Neighbour,
+    embedded_keito,
+)
+
+SPOKEN: dict[str, dict[str, str | None]] = {
+    "v1": {"api_key": KEY},
+    "v2": {"api_key": V2_KEY, "account_id": "co_made_up", "task_id": TASK},
+}
+"""The settings with which each version of the API is spoken."""
 
 _OF_HOSTS = ("KEITO_", "CLAUDE", "CODEX_", "CURSOR_", "GEMINI_", "OPENCODE", "AI_AGENT", "AGENT", "XDG_", "APPDATA")
 
@@ -24,7 +43,7 @@ def anyio_backend() -> str:
 def plain_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No setting of the machine that runs the tests, nor of a host that runs them, reaches the code under test."""
     for name in list(os.environ):
-        if name.startswith(_OF_HOSTS) or name.lower().endswith("_proxy"):
+        if (name.startswith(_OF_HOSTS) and not name.startswith("KEITO_MCP_TEST_")) or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
     for home in ("HOME", "USERPROFILE"):
         monkeypatch.setenv(home, str(tmp_path / "home"))
@@ -43,7 +62,13 @@ async def keito(tmp_path: Path, clock: FakeClock) -> AsyncIterator[Keito]:
 
 
 @pytest.fixture
-async def make_desk(keito: Keito, clock: FakeClock, tmp_path: Path) -> AsyncIterator[MakeDesk]:
+def api_version() -> str:
+    """The version of Keito's API that everything here is tested with: v1, or what `KEITO_MCP_TEST_API` says."""
+    return os.environ.get("KEITO_MCP_TEST_API", "v1")
+
+
+@pytest.fixture
+async def make_desk(keito: Keito, clock: FakeClock, tmp_path: Path, api_version: str) -> AsyncIterator[MakeDesk]:
     made: list[Runtime] = []
 
     def make(
@@ -57,7 +82,7 @@ async def make_desk(keito: Keito, clock: FakeClock, tmp_path: Path) -> AsyncIter
     ) -> Desk:
         commits: list[str] = []
         given = {
-            "api_key": KEY,
+            **SPOKEN[api_version],
             "api_url": keito.url,
             "project_id": PROJECT,
             "agent_id": "tester",

@@ -19,13 +19,40 @@ from mcp.types import CallToolResult, Implementation, TextContent
 from keito_mcp.clock import Instant
 from keito_mcp.keito import Timeouts
 from keito_mcp.runtime import Runtime
-from keito_mcp.sandbox import Fault, Faults, RecordedRequest, Store, serve
+from keito_mcp.sandbox import (
+    Catalogue,
+    Fault,
+    Faults,
+    Project,
+    RecordedRequest,
+    Store,
+    Task,
+    serve,
+)
+from keito_mcp.sandbox import (
+    Client as SandboxClient,
+)
 from keito_mcp.server import KeitoServer
 from keito_mcp.timesheet import Delivered
 
 NOON = datetime(2026, 3, 6, 12, 0, tzinfo=UTC)
 PROJECT = "prj_abc"
+TASK = "tsk_development"
+CATALOGUE = Catalogue(
+    clients=(SandboxClient(id="cli_abc", name="Lighthouse Books"),),
+    projects=tuple(
+        Project(id=f"prj_{name}", name=name.title(), client_id="cli_abc")
+        for name in ("abc", "other", "a", "b", "elsewhere", "forbidden", "sandbox", "1", "2", "shop", "default")
+    ),
+    tasks=(
+        Task(id=TASK, name="Development", is_default=True),
+        Task(id="tsk_1", name="Review"),
+        Task(id="tsk_2", name="Meeting"),
+    ),
+)
+"""What there is in Keito, where a version of its API asks for that."""
 KEY = "keito_sk_made_up"
+V2_KEY = "kto_made_up"
 PERSONS_KEY = "keito_sk_another"
 TEAM_KEYS = [f"keito_sk_of_agent_{number}" for number in range(20)]
 
@@ -171,8 +198,9 @@ async def embedded_keito(file: Path, clock: FakeClock) -> AsyncIterator[Keito]:
             faults=faults,
             requests=requests,
             clock=lambda: clock.wall,
-            api_keys=[KEY, PERSONS_KEY, *TEAM_KEYS],
+            api_keys=[KEY, V2_KEY, PERSONS_KEY, *TEAM_KEYS],
             forbidden_projects=["prj_forbidden"],
+            catalogue=CATALOGUE,
             on_ready=announce,
         )
 

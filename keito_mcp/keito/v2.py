@@ -1,6 +1,6 @@
 """Version 2 of Keito's API: its paths, its headers, its paging, its answers (`keito-openapi-v2.yaml`)."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, ClassVar, TypeVar
 from urllib.parse import quote
@@ -55,14 +55,18 @@ class KeitoV2:
         requires_task=True, computes_hours=True, one_timer_per_user=True, lists_projects=True
     )
 
-    def __init__(self, client: Client, account_id: str | None = None) -> None:
+    def __init__(
+        self, client: Client, account_id: str | None = None, now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
         """Nothing is sent yet.
 
         Args:
             client: Sends the requests.
             account_id: The company's id, which Keito wants beside an API key.
+            now: Tells the time, from which an entry is looked for backwards.
         """
         self._client = client
+        self._now = now
         # A header takes no other characters, and an id that has them is none of Keito's: let Keito say so.
         self._headers = {"Keito-Account-Id": quote(account_id, safe=":@+=,")} if account_id else {}
 
@@ -109,9 +113,9 @@ class KeitoV2:
             if found is not None:
                 return found
             # One day for time zones, and one for the midnight that a look-up may cross.
-            since = min(datetime.combine(near, time(), UTC), datetime.now(UTC)) - 2 * _ONE_DAY
+            since = min(datetime.combine(near, time(), UTC), self._now()) - 2 * _ONE_DAY
         else:
-            since = datetime.now(UTC) - _LOOKED_BACK
+            since = self._now() - _LOOKED_BACK
         found, is_all = await self._find(entry_id, {"updated_since": since.strftime("%Y-%m-%dT%H:%M:%SZ")})
         if found is not None:
             return found

@@ -15,6 +15,9 @@ from keito_mcp.timesheet.work import parse_utc
 HOURS_WRITTEN = "hours_written"
 """The key of the metadata that tells which hours an HTTP server wrote last."""
 
+_LATENCY = Decimal("0.001")
+"""Hours that may pass between counting a timer and Keito's own count of it."""
+
 _SHORT = Decimal("0.01")
 """Hours by which Keito's count of a timer may differ from ours without being another one."""
 
@@ -56,7 +59,7 @@ async def alter(
     runs = shown.is_running is not False
     counted_late = runs and _is_late(ledger, changes, known, shown)
     stopped = await ledger.api.stop(shown.id, changes) if runs else shown
-    exactly = exactly or counted_late or not (runs or _is_near(stopped.hours, changes.hours))
+    exactly = exactly or counted_late or _is_another_count(changes, stopped, runs=runs)
     rest = _left_to_be_made(ledger, changes, known, stopped, exactly=exactly)
     if rest is None:
         return stopped
@@ -84,7 +87,17 @@ def _is_late(ledger: Ledger, changes: TimeEntryUpdate, known: Entry | None, show
     started = known.started if known and known.started else None
     if started is None and (moment := parse_utc(shown.fact("started_at"))) is not None:
         started = Instant(moment, 0.0, "")
-    return started is None or not _is_near(_between(started, now), changes.hours)
+    if started is None or changes.hours is None:
+        return True
+    return abs(_between(started, now) - changes.hours) > _LATENCY
+
+
+def _is_another_count(changes: TimeEntryUpdate, stopped: TimeEntry, *, runs: bool) -> bool:
+    """Whether Keito counted something else: too little, because its timer began later, or at another stop than this."""
+    if stopped.hours is None or changes.hours is None:
+        return False
+    too_little = not stopped.hours or stopped.hours < changes.hours - _SHORT
+    return too_little or not (runs or _is_near(stopped.hours, changes.hours))
 
 
 def _between(start: Instant, end: Instant) -> Decimal:
