@@ -1,5 +1,6 @@
 """What the tests work with: the embedded Keito on a real socket, a clock in the hand, agents that call tools."""
 
+import os
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -38,6 +39,9 @@ from keito_mcp.timesheet import Delivered
 NOON = datetime(2026, 3, 6, 12, 0, tzinfo=UTC)
 PROJECT = "prj_abc"
 TASK = "tsk_development"
+API_VERSION = os.environ.get("KEITO_MCP_TEST_API", "v1")
+"""The version of Keito's API that everything is tested with, where a test doesn't choose one itself."""
+
 CATALOGUE = Catalogue(
     clients=(SandboxClient(id="cli_abc", name="Lighthouse Books"),),
     projects=tuple(
@@ -55,6 +59,12 @@ KEY = "keito_sk_made_up"
 V2_KEY = "kto_made_up"
 PERSONS_KEY = "keito_sk_another"
 TEAM_KEYS = [f"keito_sk_of_agent_{number}" for number in range(20)]
+
+SPOKEN: dict[str, dict[str, Any]] = {
+    "v1": {"api_key": KEY},
+    "v2": {"api_key": V2_KEY, "account_id": "co_made_up", "task_id": TASK},
+}
+"""The settings with which each version of the API is spoken."""
 
 QUICK = Timeouts(attempt=0.8, read=1.6, write=2.4, retry_after=0.3, backoff=0.01)
 """Time limits for tests of answers that never come."""

@@ -20,7 +20,7 @@ from keito_mcp.runtime import Runtime
 from keito_mcp.sandbox import Fault
 from keito_mcp.sandbox.gate import LateWork
 from keito_mcp.timesheet import Delivered, Worker
-from tests.kit import KEY, PERSONS_KEY, PROJECT, FakeClock, Keito, embedded_keito
+from tests.kit import API_VERSION, PERSONS_KEY, PROJECT, SPOKEN, FakeClock, Keito, embedded_keito
 
 NO_RATE = 10**9
 IMPATIENT = Timeouts(attempt=0.3, read=0.5, write=0.8, retry_after=0.0, backoff=0.001)
@@ -96,7 +96,7 @@ class World:
         self.started += 1
         process = f"host boot ns {self.started} 0"
         settings = Settings(
-            api_key=KEY,
+            **SPOKEN[API_VERSION],
             api_url=self.keito.url,
             project_id=PROJECT,
             timezone="UTC",
