@@ -197,8 +197,10 @@ class Keito:
 
 
 @asynccontextmanager
-async def embedded_keito(file: Path, clock: FakeClock) -> AsyncIterator[Keito]:
-    """The embedded Keito on a socket of its own, with its entries in a file."""
+async def embedded_keito(
+    file: Path, clock: FakeClock, now: Callable[[], datetime] | None = None
+) -> AsyncIterator[Keito]:
+    """The embedded Keito on a socket of its own, with its entries in a file, and by default with the test's clock."""
     store, faults, requests = Store(file), Faults(), list[RecordedRequest]()
 
     async def run(port: int, announce: Callable[[str], None]) -> None:
@@ -207,7 +209,7 @@ async def embedded_keito(file: Path, clock: FakeClock) -> AsyncIterator[Keito]:
             port=port,
             faults=faults,
             requests=requests,
-            clock=lambda: clock.wall,
+            clock=now or (lambda: clock.wall),
             api_keys=[KEY, V2_KEY, PERSONS_KEY, *TEAM_KEYS],
             forbidden_projects=["prj_forbidden"],
             catalogue=CATALOGUE,

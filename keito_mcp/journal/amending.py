@@ -112,7 +112,7 @@ def _folded(
         carrier,
         body=body,
         state=state,
-        sends=int(leaves),
+        sends=carrier.sends + leaves,
         lease=process if leaves else None,
         sent=now if leaves else carrier.sent,
         rested=now if leaves else carrier.rested,

@@ -137,8 +137,9 @@ def settle(connection: sqlite3.Connection, settlement: Settlement, process: str)
 
 def _outcome(write: Write, settlement: Settlement) -> WriteState:
     outcome = settlement.outcome
-    if outcome is WriteState.QUEUED and write.sends > 1:
-        # This time it certainly didn't arrive; an earlier time it may have.
+    if outcome is WriteState.QUEUED and write.sends > 1 and settlement.rest < HELD.total_seconds():
+        # This time it certainly didn't arrive; an earlier time it may have. What is held isn't sent again before that
+        # is certain.
         return WriteState.UNKNOWN
     is_final = outcome in {WriteState.DONE, WriteState.REFUSED}
     twice = write.kind is WriteKind.CREATE and write.sends >= _SENT_TWICE

@@ -1,5 +1,6 @@
 """How a change is put to Keito: in one request, or, where Keito counts a timer's hours itself, in two."""
 
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -11,6 +12,7 @@ from keito_mcp.timesheet.ledger import Ledger
 from keito_mcp.timesheet.matching import same_notes
 from keito_mcp.timesheet.waiting import is_away
 from keito_mcp.timesheet.work import parse_utc
+from keito_mcp.waits import LATE_ARRIVAL
 
 HOURS_WRITTEN = "hours_written"
 """The key of the metadata that tells which hours an HTTP server wrote last."""
@@ -78,7 +80,10 @@ def stopped_by(ledger: Ledger, write: Write, known: Entry, shown: TimeEntry) -> 
     stops = write.body.get("is_running") is False and write.sends > 0
     if not (stops and ledger.api.traits.computes_hours) or shown.is_running is not False or known.started is None:
         return False
-    return _is_near(shown.hours, _between(known.started, write.sent))
+    # By Keito's clock the timer may have run as long as by either of ours, and as much longer as the stop took.
+    ran = (_between(known.started, write.sent), Decimal(str(write.body.get("hours", 0))))
+    arrival = Decimal(str(LATE_ARRIVAL / timedelta(hours=1)))
+    return shown.hours is not None and any(-_SHORT <= shown.hours - hours <= arrival + _SHORT for hours in ran)
 
 
 def _is_late(ledger: Ledger, changes: TimeEntryUpdate, known: Entry | None, shown: TimeEntry) -> bool:

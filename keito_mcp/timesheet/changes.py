@@ -164,9 +164,7 @@ async def send(
     try:
         answer = await alter(ledger, changes, known, shown, exactly=exactly)
     except StoppedOnly as half:
-        await _made(ledger, write, known, half.stopped, said_hours=half.stopped.hours is not None)
-        counted = decimal_hours.text(half.stopped.hours or Decimal(0))
-        half.error.add_note(f"The timer itself is stopped, with {counted} h as Keito counts them.")
+        await _stopped_only(ledger, write, known, half)
         raise half.error from None
     except KeitoError as error:
         if error.nothing_written:
@@ -183,6 +181,18 @@ async def send(
     completed = _completed(answer, changes)
     await _made(ledger, write, known, completed, said_hours=answer.hours is not None)
     return completed
+
+
+async def _stopped_only(ledger: Ledger, write: Write, known: Entry | None, half: StoppedOnly) -> None:
+    """Record that a timer is stopped and that Keito refused the hours or notes; an agent that is gone is told later."""
+    counted = decimal_hours.text(half.stopped.hours or Decimal(0))
+    said = f"The timer itself is stopped, with {counted} h as Keito counts them."
+    changes: dict[str, object] = {**answered(half.stopped)}
+    if known is None or known.is_wanted:
+        changes["state"] = EntryState.STOPPED
+    outcome = WriteState.REFUSED if write.promised else WriteState.DONE
+    await ledger.settle(write.write_id, outcome, f"{half.error}. {said}", entry_key=write.entry_key, changes=changes)
+    half.error.add_note(said)
 
 
 async def _not_made(ledger: Ledger, write: Write, known: Entry | None, error: KeitoError, *, at_once: bool) -> Waiting:

@@ -120,7 +120,7 @@ async def deliver(ledger: Ledger, claimed: Claimed, entry: Entry) -> TimeEntry |
                 return found
         if not await ledger.journal.send(write, ledger.clock.now()):
             return _TAKEN_AWAY
-        return await send(ledger, write, entry, deadline)
+        return await send(ledger, replace(write, sends=write.sends + 1), entry, deadline)
 
 
 async def _look(ledger: Ledger, write: Write, entry: Entry) -> TimeEntry | Waiting | None:
@@ -218,7 +218,7 @@ async def _confirm(ledger: Ledger, write: Write, entry: Entry) -> Waiting | None
     except CannotTell as error:
         return await waits(ledger, write, WriteState.CONFIRMING, _until_it_can_tell(write, error))
     surplus = [copy for copy in copies if not (entry.is_wanted and copy.id == entry.entry_id)]
-    deletes = [_delete_of(ledger, entry, copy) for copy in surplus if _is_as_made(write.body, copy)]
+    deletes = [_delete_of(ledger, entry, copy) for copy in surplus if _is_as_made(write.body, entry, copy)]
     if deletes:
         await ledger.journal.begin(*deletes)
     outcome = WriteState.DONE
@@ -241,8 +241,17 @@ def _delete_of(ledger: Ledger, entry: Entry, copy: TimeEntry) -> Write:
     )
 
 
-def _is_as_made(body: Mapping[str, Any], copy: TimeEntry) -> bool:
-    """Whether nobody changed an entry since it was created."""
-    if bool(body.get("is_running")) is not bool(copy.is_running) or not same_notes(body.get("notes"), copy.notes):
+def _is_as_made(body: Mapping[str, Any], entry: Entry, copy: TimeEntry) -> bool:
+    """Whether nobody changed an entry since it was created.
+
+    A copy that runs may be the start of a timer, sent before it was held and stopped here.
+    """
+    if not same_notes(body.get("notes"), copy.notes):
         return False
-    return "hours" not in body or decimal_hours.same(copy.hours, Decimal(str(body["hours"])))
+    if copy.is_running:
+        return bool(body.get("is_running")) or entry.is_timer
+    return not body.get("is_running") and ("hours" not in body or decimal_hours.same(copy.hours, _hours_of(body)))
+
+
+def _hours_of(body: Mapping[str, Any]) -> Decimal:
+    return Decimal(str(body["hours"]))

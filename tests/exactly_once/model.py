@@ -158,6 +158,8 @@ class Model(RuleBasedStateMachine):
     def teardown(self) -> None:
         try:
             self.portal.call(self.world.run_dry, self.world.servers[0])
+            self.portal.call(self.world.stop_what_runs_here, self.world.servers[0])
+            self.portal.call(self.world.run_dry, self.world.servers[0])
             self.check()
         finally:
             self.world_context.__exit__(None, None, None)
@@ -215,7 +217,7 @@ class Model(RuleBasedStateMachine):
         if before is not None and (done.answer is not None or done.killed):
             before.hours = None
         if done.answer is not None:
-            assert done.answer.status in {Status.RUNNING, Status.QUEUED}
+            assert done.answer.status in {Status.RUNNING, Status.RUNNING_LOCALLY, Status.QUEUED}
             self.open[server.session] = item
         elif done.killed:
             self.open[server.session] = None

@@ -2,8 +2,8 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
-from datetime import timedelta
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -11,16 +11,16 @@ from typing import Any
 import httpx
 import pytest
 
-from keito_mcp.answers import DiscardAnswer, EntryAnswer
+from keito_mcp.answers import DiscardAnswer, EntryAnswer, Status
 from keito_mcp.config import Settings
 from keito_mcp.identity import Fact, Identity
-from keito_mcp.journal import Journal
+from keito_mcp.journal import Journal, Write
 from keito_mcp.keito import Timeouts
 from keito_mcp.runtime import Runtime
 from keito_mcp.sandbox import Fault
 from keito_mcp.sandbox.gate import LateWork
 from keito_mcp.timesheet import Delivered, Worker
-from tests.kit import API_VERSION, PERSONS_KEY, PROJECT, SPOKEN, FakeClock, Keito, embedded_keito
+from tests.kit import API_VERSION, NOON, PERSONS_KEY, PROJECT, SPOKEN, FakeClock, Keito, embedded_keito
 
 NO_RATE = 10**9
 IMPATIENT = Timeouts(attempt=0.3, read=0.5, write=0.8, retry_after=0.0, backoff=0.001)
@@ -189,15 +189,26 @@ class World:
     async def run_dry(self, server: Server) -> None:
         """Deliver until nothing waits any more; the clock passes as it must."""
         self.keito.faults.clear()
-        account = server.runtime.settings.account
         for _ in range(200):
             await self.arrive("POST", "PATCH", "DELETE")
             rest = await server.runtime.own.courier(NO_RATE).run(lambda _: None)
-            if not await server.runtime.journal.unsettled(account):
+            if not await self.waiting(server):
                 return
             await self.pass_time((rest.seconds or 0) + 1)
-        left = await server.runtime.journal.unsettled(account)
-        raise AssertionError(f"still waiting: {left}")
+        raise AssertionError(f"still waiting: {await self.waiting(server)}")
+
+    async def waiting(self, server: Server) -> list[Write]:
+        """What is still to be brought to Keito."""
+        writes = await server.runtime.journal.unsettled(server.runtime.settings.account)
+        return [write for write in writes if not write.is_held]
+
+    async def stop_what_runs_here(self, server: Server) -> None:
+        """Stop the timers that Keito has no room for, so that their time is in Keito too."""
+        for write in await server.runtime.journal.unsettled(server.runtime.settings.account):
+            if write.is_held and (entry := await server.runtime.journal.find(write.account, write.entry_key or "")):
+                agent = replace(server, session=entry.owner.session_id)
+                answer = await server.runtime.own.timesheet.stop(agent.worker, entry_id=entry.handle)
+                assert answer.status in {Status.STOPPED, Status.QUEUED}
 
     def standing(self) -> dict[str, list[dict[str, Any]]]:
         """What stands in Keito, by the operation that made it."""
@@ -218,7 +229,13 @@ async def world(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
         late.append(Late(exchange._scope["method"], clock.monotonic, work))  # noqa: SLF001
 
     monkeypatch.setattr(LateWork, "schedule", hold)
-    async with embedded_keito(folder / "keito.sqlite3", clock) as keito:
+    began = clock.monotonic
+
+    def keitos_time() -> datetime:
+        # Nobody sets Keito's clock.
+        return NOON + timedelta(seconds=clock.monotonic - began)
+
+    async with embedded_keito(folder / "keito.sqlite3", clock, keitos_time) as keito:
         made = World(keito, folder / "state", clock, late)
         yield made
         for server in made.servers:
