@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from keito_mcp.keito import Client, KeitoApi
     from keito_mcp.runtime import Runtime
     from keito_mcp.sessions.recorder import Recorder, RulesOf
-    from keito_mcp.timesheet import Courier, Ledger, Timesheet
+    from keito_mcp.timesheet import Courier, Ledger, Naming, Timesheet
 
 
 _log = logging.getLogger(__name__)
@@ -83,6 +83,13 @@ class Account:
         settings = self.settings
         ledger = self._ledger(self.client)
         return Timesheet(ledger, project_id=settings.project_id, task_id=settings.task_id, wake=self._runtime.wake)
+
+    def naming(self, *, keeps_lists: bool = False) -> Naming:
+        """What the words of one call mean, with `keeps_lists` as in `Naming`; raises `SettingsError`."""
+        from keito_mcp.timesheet import Naming
+
+        directory, settings = self._runtime.directories.of(self.name), self.settings
+        return Naming(self.api, directory, project=settings.project_id, task=settings.task_id, keeps_lists=keeps_lists)
 
     def courier(self, requests_a_minute: int) -> Courier:
         """Who delivers what waits, at no more than so many requests a minute; raises `SettingsError`."""

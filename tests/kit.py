@@ -27,6 +27,7 @@ NOON = datetime(2026, 3, 6, 12, 0, tzinfo=UTC)
 PROJECT = "prj_abc"
 KEY = "keito_sk_made_up"
 PERSONS_KEY = "keito_sk_another"
+V2_KEY = "kto_made_up"
 TEAM_KEYS = [f"keito_sk_of_agent_{number}" for number in range(20)]
 
 QUICK = Timeouts(attempt=0.8, read=1.6, write=2.4, retry_after=0.3, backoff=0.01)
@@ -171,7 +172,7 @@ async def embedded_keito(file: Path, clock: FakeClock) -> AsyncIterator[Keito]:
             faults=faults,
             requests=requests,
             clock=lambda: clock.wall,
-            api_keys=[KEY, PERSONS_KEY, *TEAM_KEYS],
+            api_keys=[KEY, PERSONS_KEY, V2_KEY, *TEAM_KEYS],
             forbidden_projects=["prj_forbidden"],
             on_ready=announce,
         )
