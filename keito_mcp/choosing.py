@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 
 Ctx = Context[Runtime, Any]
 
+UNUSABLE_ANSWER = (
+    "The client asked its user which project or task is meant, and its answer can't be used. Nothing was written to "
+    "Keito. Call again with project_id and task_id; the resources keito://projects and keito://tasks show them."
+)
+
 
 class Choice(BaseModel):
     """What a user chose; each question has a class of its own that names its choices."""

@@ -11,7 +11,7 @@ from keito_mcp.journal import Entry, Owner
 from keito_mcp.keito import TimeEntryFilter
 from keito_mcp.timesheet import discarding, finished, listing, recording, restoring, starting, stopping
 from keito_mcp.timesheet.background import Background, Beat
-from keito_mcp.timesheet.candidates import Kind
+from keito_mcp.timesheet.candidates import Kind, Named
 from keito_mcp.timesheet.delivery import Courier, Delivered, Rest, deliver_all, wait_for_turn
 from keito_mcp.timesheet.directory import Directories
 from keito_mcp.timesheet.ledger import Ledger, Locks, Place
@@ -33,6 +33,7 @@ __all__ = [
     "Kind",
     "Ledger",
     "Locks",
+    "Named",
     "Naming",
     "Place",
     "Problem",
