@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from mcp import Client
 from mcp.client import ClientRequestContext
+from mcp.server.mcpserver import Context
 from mcp.types import (
+    ClientCapabilities,
     ElicitationCapability,
     ElicitRequestFormParams,
     ElicitRequestParams,
@@ -50,9 +52,9 @@ class User:
     takes: timedelta = TAKES_NO_TIME
     asked: list[ElicitRequestFormParams] = field(default_factory=list)
 
-    async def answer(self, _: ClientRequestContext, question: ElicitRequestParams) -> ElicitResult:
-        assert isinstance(question, ElicitRequestFormParams)
-        self.asked.append(question)
+    async def answer(self, context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:  # noqa: ARG002
+        assert isinstance(params, ElicitRequestFormParams)
+        self.asked.append(params)
         if self.clock:
             self.clock.pass_time(self.takes)
         answer = self.answers[len(self.asked) - 1]
@@ -86,12 +88,9 @@ async def test_a_question_is_one_flat_form(desk: Desk, mode: str) -> None:
     async with _client(desk, mode, user) as agent:
         await agent.call("log_time", hours=1, project_id="Website")
 
-    assert user.asked[0].requested_schema == {
-        "type": "object",
-        "title": "Choice",
-        "properties": {"choice": {"type": "string", "title": "Which one", "enum": [BOOKS, FOODS]}},
-        "required": ["choice"],
-    }
+    schema = user.asked[0].requested_schema
+    assert (schema["type"], schema["required"]) == ("object", ["choice"])
+    assert schema["properties"] == {"choice": {"type": "string", "title": "Which one", "enum": [BOOKS, FOODS]}}
 
 
 async def test_the_user_corrects_a_name_that_nothing_has(desk: Desk, mode: str) -> None:
@@ -170,9 +169,12 @@ async def test_what_is_clear_is_not_asked(desk: Desk, mode: str) -> None:
     assert user.asked == []
 
 
-async def test_a_client_that_asks_only_by_url_is_not_in_the_way(desk: Desk, mode: str) -> None:
+async def test_a_client_that_asks_only_by_url_is_not_in_the_way(
+    desk: Desk, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by_url = ClientCapabilities(elicitation=ElicitationCapability(url=UrlElicitationCapability()))
+    monkeypatch.setattr(Context, "client_capabilities", by_url)
     async with _client(desk, mode, User([])) as agent:
-        _declare(agent, ElicitationCapability(url=UrlElicitationCapability()))
         refused = await agent.call("log_time", hours=1, project_id="Website")
 
     assert refused.is_error

@@ -3,7 +3,7 @@
 import difflib
 import json
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Self
@@ -75,6 +75,15 @@ def shown(one: Named) -> str:
     """One of several, for an agent to choose: its id, its name, its code and its client's name."""
     more = ", ".join(line(part) for part in (one.code, one.client) if part)
     return f"{line(one.id)} {quoted(one.name)}{f' ({more})' if more else ''}"
+
+
+def labels(known: Sequence[Named]) -> Mapping[str, str]:
+    """The ids of several, by a text for each that tells it from the others."""
+    ids: dict[str, str] = {}
+    for one in known:
+        label = one.label
+        ids[f"{label} · {line(one.id)}" if label in ids else label] = one.id
+    return ids
 
 
 def quoted(text: str) -> str:

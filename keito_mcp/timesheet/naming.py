@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from keito_mcp.keito import KeitoApi, KeitoError
-from keito_mcp.timesheet.candidates import Kind, Named, line, matching, nearest_first, quoted, shown
+from keito_mcp.timesheet.candidates import Kind, Named, labels, matching, nearest_first, quoted, shown
 from keito_mcp.timesheet.directory import Directory
 from keito_mcp.timesheet.problem import Problem
 from keito_mcp.timesheet.waiting import is_away, unreachable
@@ -48,11 +48,7 @@ class Unclear:
     @property
     def labels(self) -> Mapping[str, str]:
         """The choices' ids, by a text for each that tells it from the others."""
-        labels: dict[str, str] = {}
-        for one in self.choices:
-            label = one.label
-            labels[f"{label} · {line(one.id)}" if label in labels else label] = one.id
-        return labels
+        return labels(self.choices)
 
 
 @dataclass(frozen=True, slots=True)
