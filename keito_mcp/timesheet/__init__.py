@@ -13,7 +13,7 @@ from keito_mcp.timesheet import discarding, finished, listing, recording, restor
 from keito_mcp.timesheet.background import Background, Beat
 from keito_mcp.timesheet.candidates import Kind, Named
 from keito_mcp.timesheet.delivery import Courier, Delivered, Rest, deliver_all, wait_for_turn
-from keito_mcp.timesheet.directory import Directories
+from keito_mcp.timesheet.directory import Directories, Directory
 from keito_mcp.timesheet.ledger import Ledger, Locks, Place
 from keito_mcp.timesheet.listing import Progress
 from keito_mcp.timesheet.naming import Naming
@@ -30,6 +30,7 @@ __all__ = [
     "Day",
     "Delivered",
     "Directories",
+    "Directory",
     "Kind",
     "Ledger",
     "Locks",

@@ -115,6 +115,20 @@ class Naming:
         """The project that a list is limited to; without a word, none."""
         return await self._find(Kind.PROJECT, word) if word and self.is_possible else Meant(word)
 
+    async def certain(self, project: str, task: str | None) -> tuple[str, str | None]:
+        """The ids of a project and a task for time that nobody asked to be logged, and that can wait.
+
+        Raises:
+            Problem: They can't be told, or not now: what waits under a name that turns out to be wrong is lost.
+        """
+        meant = await self.project(project), await self.task(task)
+        for one in meant:
+            if one.unclear is not None:
+                raise one.unclear.problem
+            if one.note is not None:
+                raise Problem(one.note, _NOTHING_WRITTEN, "It is looked up again before anything is logged.")
+        return meant[0].id or project, meant[1].id
+
     async def _meant(self, kind: Kind, word: str | None) -> Meant:
         if not self.is_possible:
             return Meant(word)
@@ -130,7 +144,7 @@ class Naming:
                 return Meant(found[0].id) if len(found) == 1 else _several(kind, word, found)
         if kind in self._errors:
             why = unreachable(self._errors[kind])
-            return Meant(word, note=f"{why} So {quoted(word)} was taken as a {kind}'s id.")
+            return Meant(word, note=f"{why} So {quoted(word)} is taken as a {kind}'s id.")
         return _unknown(kind, word, known, is_configured=is_configured)
 
     async def _unnamed(self, kind: Kind) -> Meant:

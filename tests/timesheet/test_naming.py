@@ -309,7 +309,7 @@ async def test_an_unreachable_keito_keeps_no_time_from_being_queued(desk: Desk, 
 
     assert queued["status"] == "queued"
     assert (queued["project_id"], queued["task_id"]) == ("prj_upkeep", "tsk_meeting")
-    assert '"prj_upkeep" was taken as a project\'s id' in queued["message"]
+    assert '"prj_upkeep" is taken as a project\'s id' in queued["message"]
 
     await desk.deliver_all()
     [entry] = keito.entries()
