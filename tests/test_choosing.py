@@ -22,6 +22,7 @@ from mcp.types import (
 
 from keito_mcp import choosing
 from tests.kit import V2_KEY, Agent, Desk, FakeClock, Keito, MakeDesk
+from tests.serving import TRANSPORTS, serving
 
 pytestmark = pytest.mark.anyio
 
@@ -193,3 +194,19 @@ async def test_a_user_may_take_their_time(
     assert logged["status"] == "logged"
     assert len(user.asked) == 1
     assert keito.methods == ["GET", "GET", "POST"]
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_the_user_of_a_client_that_is_connected_over_http_is_asked_too(
+    make_v2: MakeDesk, keito: Keito, mode: str, transport: str
+) -> None:
+    user = User([FOODS])
+    server = make_v2(serves_one_user=False, agent_id=None, session_id=None).server
+    async with (
+        serving(server) as url,
+        Client(TRANSPORTS[transport](url, None), mode=mode, elicitation_callback=user.answer) as client,
+    ):
+        logged = await Agent(client).call("log_time", hours=1, project_id="Website")
+
+    assert logged["project_id"] == "prj_foods_web"
+    assert len(keito.entries()) == 1
