@@ -36,7 +36,14 @@ class Words:
     """What a call's words mean, before anybody is asked."""
 
     project: Meant
-    task: Meant | None = None
+    task: Meant
+
+
+@dataclass(frozen=True, slots=True)
+class FilterWord:
+    """What the word means that a list is limited by, before anybody is asked."""
+
+    project: Meant
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +76,8 @@ async def _words(ctx: Ctx, project_id: str | None, task_id: str | None) -> Words
     return Words(await naming.project(project_id), await naming.task(task_id))
 
 
-async def _filter_words(ctx: Ctx, project_id: str | None) -> Words:
-    return Words(await _naming(ctx).filter(project_id))
+async def _filter_word(ctx: Ctx, project_id: str | None) -> FilterWord:
+    return FilterWord(await _naming(ctx).filter(project_id))
 
 
 async def _asked_project(ctx: Ctx, words: Annotated[Words, Resolve(_words)]) -> Elicit[Choice] | None:
@@ -78,11 +85,11 @@ async def _asked_project(ctx: Ctx, words: Annotated[Words, Resolve(_words)]) -> 
 
 
 async def _asked_task(ctx: Ctx, words: Annotated[Words, Resolve(_words)]) -> Elicit[Choice] | None:
-    return _question(ctx, words.task.unclear if words.task else None)
+    return _question(ctx, words.task.unclear)
 
 
-async def _asked_filter(ctx: Ctx, words: Annotated[Words, Resolve(_filter_words)]) -> Elicit[Choice] | None:
-    unclear = words.project.unclear
+async def _asked_filter(ctx: Ctx, word: Annotated[FilterWord, Resolve(_filter_word)]) -> Elicit[Choice] | None:
+    unclear = word.project.unclear
     return None if unclear and unclear.is_unknown else _question(ctx, unclear)
 
 
@@ -92,23 +99,22 @@ async def booked(
     task: Annotated[ElicitationResult[Choice], Resolve(_asked_task)],
 ) -> Booked:
     """The project and the task to record time for; raises `Problem` where they can't be told."""
-    meant = [(words.project, project)] + ([(words.task, task)] if words.task else [])
-    ids = [_settled(one, answer) for one, answer in meant]
-    return Booked(ids[0], ids[1], [one.note for one, _ in meant if one.note])
+    notes = [meant.note for meant in (words.project, words.task) if meant.note]
+    return Booked(_settled(words.project, project), _settled(words.task, task), notes)
 
 
 async def filtered(
-    words: Annotated[Words, Resolve(_filter_words)],
+    word: Annotated[FilterWord, Resolve(_filter_word)],
     project: Annotated[ElicitationResult[Choice], Resolve(_asked_filter)],
 ) -> Filtered:
     """The project to look for; raises `Problem` where several may be meant.
 
     What no active project is called by may be the id of one that is closed.
     """
-    unclear = words.project.unclear
+    unclear = word.project.unclear
     if unclear and unclear.is_unknown:
-        return Filtered(words.project.id, unclear.problem)
-    return Filtered(_settled(words.project, project))
+        return Filtered(word.project.id, unclear.problem)
+    return Filtered(_settled(word.project, project))
 
 
 def _naming(ctx: Ctx) -> Naming:
