@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from keito_mcp.keito import Client, KeitoApi
     from keito_mcp.runtime import Runtime
     from keito_mcp.sessions.recorder import Recorder, RulesOf
-    from keito_mcp.timesheet import Courier, Ledger, Timesheet
+    from keito_mcp.timesheet import Courier, Directory, Ledger, Naming, Timesheet
 
 
 _log = logging.getLogger(__name__)
@@ -88,6 +88,15 @@ class Account:
         ledger = self._ledger(self.client)
         return Timesheet(ledger, project_id=settings.project_id, task_id=settings.task_id, wake=self._runtime.wake)
 
+    def naming(self, *, keeps_lists: bool = False) -> Naming:
+        """What the words of one call mean, with `keeps_lists` as in `Naming`; raises `SettingsError`."""
+        from keito_mcp.timesheet import Naming
+
+        settings = self.settings
+        return Naming(
+            self.api, self._directory, project=settings.project_id, task=settings.task_id, keeps_lists=keeps_lists
+        )
+
     def courier(self, requests_a_minute: int) -> Courier:
         """Who delivers what waits, at no more than so many requests a minute; raises `SettingsError`."""
         from keito_mcp.keito import Timeouts
@@ -111,10 +120,13 @@ class Account:
         """
         from keito_mcp.sessions.intake import Intake
         from keito_mcp.sessions.recorder import Recorder
+        from keito_mcp.timesheet import Naming
 
         runtime = self._runtime
         intake = Intake(runtime.journal, runtime.clock, self.settings.folder)
-        return Recorder(self._ledger(self.client), self.name, intake, rules_of or runtime.rules_of)
+        # Its rules are those of each session's repository, which need not be this server's.
+        naming = partial(Naming, self.api, self._directory)
+        return Recorder(self._ledger(self.client), self.name, intake, rules_of or runtime.rules_of, naming)
 
     def operator(self) -> Mapping[str, str]:
         """The identity that the operator's settings fix for every caller of this server."""
@@ -149,6 +161,10 @@ class Account:
                     await self.courier(SYNC_RATE).run(lambda _: None)
         except JournalError as error:
             _log.warning("What waits for %s couldn't be delivered: %s", self.settings.account_is, error)
+
+    @property
+    def _directory(self) -> Directory:
+        return self._runtime.directories.of(self.name)
 
     def _api(self, client: Client) -> KeitoApi:
         from keito_mcp.keito import api_for

@@ -47,8 +47,8 @@ HoursInstead = Annotated[
     WithJsonSchema({"type": "number", "exclusiveMinimum": 0, "maximum": 24}),
     Field(description="Decimal hours in place of the elapsed time"),
 ]
-ProjectId = Annotated[_Id, Field(description="Default: the configured project")]
-TaskId = Annotated[_Id, Field(description="Default: the configured task")]
+ProjectId = Annotated[_Id, Field(description="Id, code or name (API v1: id). Default: the configured project")]
+TaskId = Annotated[_Id, Field(description="Id or name (API v1: id). Default: the configured task")]
 EntryId = Annotated[_Id, Field(description="Default: this agent's running timer")]
 Notes = Annotated[_Words, Field(description="What the work is; appears on the invoice")]
 FinalNotes = Annotated[_Words, Field(description="What was done; replaces the notes")]

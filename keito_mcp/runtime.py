@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from keito_mcp.keito import Connections, Timeouts
     from keito_mcp.sandbox import Store
     from keito_mcp.sessions.rules import Rules
-    from keito_mcp.timesheet import Background, Beat, Locks, Rest
+    from keito_mcp.timesheet import Background, Beat, Directories, Locks, Rest
 
 _log = logging.getLogger(__name__)
 
@@ -148,6 +148,13 @@ class Runtime:
         from keito_mcp.timesheet import Locks
 
         return Locks()
+
+    @cached_property
+    def directories(self) -> Directories:
+        """What there is to book time on, by account."""
+        from keito_mcp.timesheet import Directories
+
+        return Directories(self.clock)
 
     @cached_property
     def own(self) -> Account:

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from mcp.server.mcpserver import Context
+from mcp.server.mcpserver import Context, Resolve
 from mcp.server.mcpserver.tools import Tool
 from mcp.types import ToolAnnotations
 
 from keito_mcp import arguments as args
-from keito_mcp import caller, results
+from keito_mcp import caller, choosing, results
 from keito_mcp.runtime import Runtime
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 Ctx = Context[Runtime, Any]
+Booked = Annotated[choosing.Booked, Resolve(choosing.booked)]
+Filtered = Annotated[choosing.Filtered, Resolve(choosing.filtered)]
 
 
 async def start_timer(
     ctx: Ctx,
+    booked: Booked,
     project_id: args.ProjectId = None,
     task_id: args.TaskId = None,
     notes: args.Notes = None,
@@ -35,14 +38,14 @@ async def start_timer(
     account = caller.account(ctx)
     answer = await account.timesheet.start(
         await caller.worker(ctx, account),
-        project_id=project_id,
-        task_id=task_id,
+        project_id=booked.project_id,
+        task_id=booked.task_id,
         notes=notes,
         is_billable=is_billable,
         metadata=metadata,
         replace_running=replace_running,
     )
-    return results.entry(answer)
+    return results.entry(answer.saying(*booked.notes))
 
 
 async def stop_timer(
@@ -62,6 +65,7 @@ async def stop_timer(
 
 async def log_time(
     ctx: Ctx,
+    booked: Booked,
     hours: args.Hours,
     project_id: args.ProjectId = None,
     task_id: args.TaskId = None,
@@ -75,18 +79,19 @@ async def log_time(
     answer = await account.timesheet.log(
         await caller.worker(ctx, account),
         hours=hours,
-        project_id=project_id,
-        task_id=task_id,
+        project_id=booked.project_id,
+        task_id=booked.task_id,
         spent_date=spent_date,
         notes=notes,
         is_billable=is_billable,
         metadata=metadata,
     )
-    return results.entry(answer)
+    return results.entry(answer.saying(*booked.notes))
 
 
 async def list_entries(
     ctx: Ctx,
+    project: Filtered,
     session_id: args.SessionFilter = None,
     project_id: args.ProjectFilter = None,
     user_id: args.UserFilter = None,
@@ -104,7 +109,7 @@ async def list_entries(
         account.owner(who),
         left=who.left,
         session_id=session_id,
-        project_id=project_id,
+        project_id=project.project_id,
         user_id=user_id,
         source=source,
         from_date=from_date,
@@ -114,6 +119,8 @@ async def list_entries(
         limit=limit,
         progress=ctx.report_progress,
     )
+    if project.doubt is not None and not answer.entries and not answer.has_more:
+        raise project.doubt
     return results.entries(answer)
 
 

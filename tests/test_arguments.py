@@ -192,7 +192,7 @@ def test_an_input_schema_has_no_titles_and_no_nulls_and_names_what_is_required()
     assert properties["project_id"] == {
         "type": "string",
         "maxLength": 200,
-        "description": "Default: the configured project",
+        "description": "Id, code or name (API v1: id). Default: the configured project",
     }
     assert properties["spent_date"]["format"] == "date"
     assert properties["is_billable"] == {"type": "boolean", "description": "Default: the project's"}

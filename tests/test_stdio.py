@@ -88,7 +88,8 @@ async def test_nothing_is_sent_or_stored_before_the_first_tool_call(keito: Keito
         tools = await client.list_tools()
         assert {tool.name for tool in tools.tools} == TOOLS
         assert [prompt.name for prompt in (await client.list_prompts()).prompts] == ["track"]
-        assert [str(resource.uri) for resource in (await client.list_resources()).resources] == ["keito://session"]
+        resources = (await client.list_resources()).resources
+        assert [str(one.uri) for one in resources] == ["keito://session", "keito://projects", "keito://tasks"]
         assert client.server_info is not None
         assert (client.server_info.name, client.server_info.version) == ("keito-mcp", __version__)
         assert "billable" in (client.instructions or "")

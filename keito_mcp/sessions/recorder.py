@@ -25,7 +25,7 @@ from keito_mcp.sessions.rules import Rules
 from keito_mcp.sessions.timeline import in_order
 from keito_mcp.sessions.transcript import LastWords, last_words
 from keito_mcp.sessions.turns import Outcome, Turn, has_failed, last_sign, turns, was_only_interrupted
-from keito_mcp.timesheet import Day, Ledger, Problem, Work, Worker, abandoned, recording
+from keito_mcp.timesheet import Day, Ledger, Naming, Problem, Work, Worker, abandoned, recording
 from keito_mcp.timesheet.work import utc_text
 from keito_mcp.waits import SILENCE
 
@@ -68,12 +68,15 @@ class _Session:
 class Recorder:
     """Takes in what hosts told, and records each session that is over, in one account."""
 
-    def __init__(self, ledger: Ledger, account: str, intake: Intake, rules_of: RulesOf) -> None:
+    def __init__(
+        self, ledger: Ledger, account: str, intake: Intake, rules_of: RulesOf, naming: Callable[[], Naming]
+    ) -> None:
         """Nothing is read yet."""
         self._ledger = ledger
         self._account = account
         self._intake = intake
         self._rules_of = rules_of
+        self._naming = naming
 
     async def run(self) -> None:
         """Take in what is new and queue what it asks for; the same again changes nothing.
@@ -165,6 +168,12 @@ class Recorder:
         shortest = decimal_hours.of_duration(rules.shortest)
         message = session.said("message") or _said_before(recorded)
         logged = []
+        if days:
+            try:
+                project_id, task_id = await self._naming().certain(rules.project_id or "", rules.task_id)
+            except Problem as error:
+                return LEFT, str(error)
+            rules = replace(rules, project_id=project_id, task_id=task_id)
         for day, took in sorted(days.items()):
             counted = min(took, rules.longest)
             work = self._work(session, rules, worker, took, message)

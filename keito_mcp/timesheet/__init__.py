@@ -11,9 +11,12 @@ from keito_mcp.journal import Entry, Owner
 from keito_mcp.keito import TimeEntryFilter
 from keito_mcp.timesheet import discarding, finished, listing, recording, restoring, starting, stopping
 from keito_mcp.timesheet.background import Background, Beat
+from keito_mcp.timesheet.candidates import Kind, Named
 from keito_mcp.timesheet.delivery import Courier, Delivered, Rest, deliver_all, wait_for_turn
+from keito_mcp.timesheet.directory import Directories, Directory
 from keito_mcp.timesheet.ledger import Ledger, Locks, Place
 from keito_mcp.timesheet.listing import Progress
+from keito_mcp.timesheet.naming import Naming
 from keito_mcp.timesheet.news import attended
 from keito_mcp.timesheet.problem import NOTHING_SENT, Problem
 from keito_mcp.timesheet.recording import Day
@@ -26,8 +29,13 @@ __all__ = [
     "Courier",
     "Day",
     "Delivered",
+    "Directories",
+    "Directory",
+    "Kind",
     "Ledger",
     "Locks",
+    "Named",
+    "Naming",
     "Place",
     "Problem",
     "Rest",
