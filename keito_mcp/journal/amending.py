@@ -3,8 +3,6 @@
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import date
-from decimal import Decimal
 from typing import Any
 
 from keito_mcp.clock import Instant, elapsed
@@ -119,8 +117,8 @@ def _folded(
         promised=carrier.promised or not leaves,
     )
     connection.execute(
-        "UPDATE writes SET body = ?, state = ?, sends = ?, lease = ?, promised = ? WHERE write_id = ?",
-        (write.json_body(), state.value, write.sends, write.lease, write.promised, write.write_id),
+        "UPDATE writes SET body = ?, state = ?, sends = ?, lease = ?, promised = ?, rest = ? WHERE write_id = ?",
+        (write.json_body(), state.value, write.sends, write.lease, write.promised, write.rest, write.write_id),
     )
     if leaves:
         connection.execute(
@@ -141,16 +139,6 @@ def _end(connection: sqlite3.Connection, entry: Entry, amendment: Amendment, now
         changes["state"] = EntryState.STOPPING
         changes |= dict(zip(_ENDED, moment(amendment.ended or now), strict=True))
     if never_sent:
-        changes |= _as_sent(amendment.body)
+        changes |= entries.as_sent(amendment.body)
     if changes:
         entries.change(connection, entry.entry_key, now.wall, changes)
-
-
-def _as_sent(body: Mapping[str, Any]) -> dict[str, object]:
-    """What the journal keeps of an entry that will be made as changed."""
-    kept = {name: body[name] for name in ("notes", "task_id", "is_billable") if name in body}
-    if "hours" in body:
-        kept["hours"] = Decimal(str(body["hours"]))
-    if "spent_date" in body:
-        kept["spent_date"] = date.fromisoformat(body["spent_date"])
-    return kept

@@ -2,7 +2,9 @@
 
 import sqlite3
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
 
 from keito_mcp.journal import columns
 from keito_mcp.journal.columns import column, of_owner
@@ -103,3 +105,13 @@ def select(connection: sqlite3.Connection, where: str, parameters: Mapping[str, 
 def _first(connection: sqlite3.Connection, where: str, parameters: Mapping[str, object]) -> Entry | None:
     found = select(connection, f"{where} LIMIT 1", parameters)
     return found[0] if found else None
+
+
+def as_sent(body: Mapping[str, Any]) -> dict[str, object]:
+    """What the journal keeps of an entry that will be made as changed."""
+    kept = {name: body[name] for name in ("notes", "task_id", "is_billable") if name in body}
+    if "hours" in body:
+        kept["hours"] = Decimal(str(body["hours"]))
+    if "spent_date" in body:
+        kept["spent_date"] = date.fromisoformat(body["spent_date"])
+    return kept

@@ -7,6 +7,7 @@ from dataclasses import replace
 from keito_mcp.clock import Instant, elapsed
 from keito_mcp.journal import columns, entries, recordings
 from keito_mcp.journal.columns import column, insert, moment, of_write
+from keito_mcp.journal.held import release_what_is_stopped
 from keito_mcp.journal.rows import Claimed, Settlement, Write
 from keito_mcp.journal.states import OPEN_WRITES, EntryState, WriteKind, WriteState, way
 from keito_mcp.waits import HELD, LEASE, SECOND_COPY
@@ -128,6 +129,8 @@ def settle(connection: sqlite3.Connection, settlement: Settlement, process: str)
         outcome = _outcome(write, settlement)
         way(write.state, outcome)
         _record(connection, write, outcome, settlement)
+        if settlement.rest >= HELD.total_seconds():
+            release_what_is_stopped(connection, write, settlement.at)
         if outcome not in _WAITING:
             _overtake(connection, write, settlement)
     if settlement.entry_key is not None and (settlement.changes or settlement.arrived is not None):
