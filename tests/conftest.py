@@ -8,10 +8,12 @@ import pytest
 from keito_mcp.config import Settings
 from keito_mcp.keito import Timeouts
 from keito_mcp.runtime import Runtime
+from keito_mcp.sandbox import Catalogue
 from keito_mcp.server import build_server
 from keito_mcp.timesheet import Beat
 from tests.kit import (
     API_VERSION,
+    CATALOGUE,
     PROJECT,
     QUICK,
     SPOKEN,
@@ -49,8 +51,14 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture
-async def keito(tmp_path: Path, clock: FakeClock) -> AsyncIterator[Keito]:
-    async with embedded_keito(tmp_path / "keito.sqlite3", clock) as serving:
+def catalogue() -> Catalogue:
+    """The projects and tasks that there are in Keito."""
+    return CATALOGUE
+
+
+@pytest.fixture
+async def keito(tmp_path: Path, clock: FakeClock, catalogue: Catalogue) -> AsyncIterator[Keito]:
+    async with embedded_keito(tmp_path / "keito.sqlite3", clock, catalogue=catalogue) as serving:
         yield serving
 
 

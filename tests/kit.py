@@ -5,7 +5,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from keito_mcp.clock import Instant
 from keito_mcp.keito import Timeouts
 from keito_mcp.runtime import Runtime
 from keito_mcp.sandbox import (
+    SANDBOX,
     Catalogue,
     Fault,
     Faults,
@@ -29,9 +30,6 @@ from keito_mcp.sandbox import (
     Store,
     Task,
     serve,
-)
-from keito_mcp.sandbox import (
-    Client as SandboxClient,
 )
 from keito_mcp.server import KeitoServer
 from keito_mcp.timesheet import Delivered
@@ -42,17 +40,16 @@ TASK = "tsk_development"
 API_VERSION = os.environ.get("KEITO_MCP_TEST_API", "v1")
 """The version of Keito's API that everything is tested with, where a test doesn't choose one itself."""
 
-CATALOGUE = Catalogue(
-    clients=(SandboxClient(id="cli_abc", name="Lighthouse Books"),),
-    projects=tuple(
-        Project(id=f"prj_{name}", name=name.title(), client_id="cli_abc")
-        for name in ("abc", "other", "a", "b", "elsewhere", "forbidden", "sandbox", "1", "2", "shop", "default")
+CATALOGUE = replace(
+    SANDBOX,
+    projects=(
+        *SANDBOX.projects,
+        *(
+            Project(id=f"prj_{name}", name=f"Project {name}", client_id="cli_lighthouse")
+            for name in ("abc", "other", "a", "b", "elsewhere", "forbidden", "1", "2", "shop", "default")
+        ),
     ),
-    tasks=(
-        Task(id=TASK, name="Development", is_default=True),
-        Task(id="tsk_1", name="Review"),
-        Task(id="tsk_2", name="Meeting"),
-    ),
+    tasks=(*SANDBOX.tasks, Task(id="tsk_1", name="Task 1"), Task(id="tsk_2", name="Task 2")),
 )
 """What there is in Keito, where a version of its API asks for that."""
 KEY = "keito_sk_made_up"
@@ -198,7 +195,7 @@ class Keito:
 
 @asynccontextmanager
 async def embedded_keito(
-    file: Path, clock: FakeClock, now: Callable[[], datetime] | None = None
+    file: Path, clock: FakeClock, now: Callable[[], datetime] | None = None, catalogue: Catalogue = CATALOGUE
 ) -> AsyncIterator[Keito]:
     """The embedded Keito on a socket of its own, with its entries in a file, and by default with the test's clock."""
     store, faults, requests = Store(file), Faults(), list[RecordedRequest]()
@@ -212,7 +209,7 @@ async def embedded_keito(
             clock=now or (lambda: clock.wall),
             api_keys=[KEY, V2_KEY, PERSONS_KEY, *TEAM_KEYS],
             forbidden_projects=["prj_forbidden"],
-            catalogue=CATALOGUE,
+            catalogue=catalogue,
             on_ready=announce,
         )
 

@@ -21,6 +21,7 @@ from mcp.types import (
 )
 
 from keito_mcp import choosing
+from keito_mcp.sandbox import SANDBOX, Catalogue
 from tests.kit import V2_KEY, Agent, Desk, FakeClock, Keito, MakeDesk
 from tests.serving import TRANSPORTS, serving
 
@@ -28,6 +29,11 @@ pytestmark = pytest.mark.anyio
 
 BOOKS, FOODS = "Website · Lighthouse Books · LB-WEB", "Website · Orchard Foods · OF-WEB"
 TAKES_NO_TIME = timedelta()
+
+
+@pytest.fixture
+def catalogue() -> Catalogue:
+    return SANDBOX
 
 
 @pytest.fixture

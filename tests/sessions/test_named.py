@@ -5,10 +5,16 @@ from pathlib import Path
 
 import pytest
 
+from keito_mcp.sandbox import SANDBOX, Catalogue
 from tests.kit import V2_KEY, Desk, FakeClock, Keito, MakeDesk
 from tests.sessions.test_recorder import Host
 
 pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def catalogue() -> Catalogue:
+    return SANDBOX
 
 
 @pytest.fixture

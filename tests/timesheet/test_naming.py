@@ -8,12 +8,18 @@ import anyio
 import pytest
 from mcp.types import TextResourceContents
 
+from keito_mcp.sandbox import SANDBOX, Catalogue
 from tests.kit import KEY, V2_KEY, Agent, Desk, FakeClock, Keito, MakeDesk
 
 pytestmark = pytest.mark.anyio
 
 API = "/api/v2"
 PROJECTS, TASKS, ENTRIES = ("GET", f"{API}/projects"), ("GET", f"{API}/tasks"), ("POST", f"{API}/time_entries")
+
+
+@pytest.fixture
+def catalogue() -> Catalogue:
+    return SANDBOX
 
 
 @pytest.fixture
@@ -406,5 +412,5 @@ async def test_a_resource_says_what_is_wrong(make_v2: MakeDesk, keito: Keito) ->
     async with make_v2(api_key=None, api_version="v2").client() as agent:
         without = await _read(agent, "keito://tasks")
 
-    assert "KEITO_API_KEY (401)" in refused["problem"]
+    assert "the key (401)" in refused["problem"]
     assert "KEITO_API_KEY is not set" in without["problem"]
