@@ -56,15 +56,15 @@ def clock() -> FakeClock:
 
 
 @pytest.fixture
-async def keito(tmp_path: Path, clock: FakeClock) -> AsyncIterator[Keito]:
-    async with embedded_keito(tmp_path / "keito.sqlite3", clock) as serving:
-        yield serving
-
-
-@pytest.fixture
 def api_version() -> str:
     """The version of Keito's API that everything here is tested with: v1, or what `KEITO_MCP_TEST_API` says."""
     return os.environ.get("KEITO_MCP_TEST_API", "v1")
+
+
+@pytest.fixture
+async def keito(tmp_path: Path, clock: FakeClock, api_version: str) -> AsyncIterator[Keito]:
+    async with embedded_keito(tmp_path / "keito.sqlite3", clock, api_version) as serving:
+        yield serving
 
 
 @pytest.fixture

@@ -34,6 +34,7 @@ from keito_mcp.sandbox import (
 )
 from keito_mcp.server import KeitoServer
 from keito_mcp.timesheet import Delivered
+from tests.wire import WIRES, Wire
 
 NOON = datetime(2026, 3, 6, 12, 0, tzinfo=UTC)
 PROJECT = "prj_abc"
@@ -138,6 +139,7 @@ class Keito:
     faults: Faults
     clock: FakeClock
     requests: list[RecordedRequest] = field(default_factory=list)
+    wire: Wire = WIRES["v1"]
 
     @property
     def url(self) -> str:
@@ -161,6 +163,17 @@ class Keito:
     def methods(self) -> list[str]:
         return [request.method for request in self.requests]
 
+    @property
+    def stops(self) -> list[str]:
+        """The id of the entry that each request to stop a timer was about, in order."""
+        stopped: list[str] = []
+        for request in self.requests:
+            path = request.path.removesuffix("/stop")
+            stops = isinstance(request.body, dict) and request.body.get("is_running") is False
+            if request.method == "PATCH" and (path != request.path or stops):
+                stopped.append(path.rpartition("/")[2])
+        return stopped
+
     def body(self, number: int = -1) -> dict[str, Any]:
         body = self.requests[number].body
         assert isinstance(body, dict)
@@ -169,8 +182,11 @@ class Keito:
     def entries(self) -> list[dict[str, Any]]:
         return self.store.entries(self.clock.wall)
 
-    def entry(self, entry_id: str) -> dict[str, Any]:
-        [entry] = [entry for entry in self.entries() if entry["id"] == entry_id]
+    def entry(self, handle: str) -> dict[str, Any]:
+        """An entry by its id, or by the key with which it waited."""
+        [entry] = [
+            entry for entry in self.entries() if handle in {entry["id"], (entry["metadata"] or {}).get("entry_key")}
+        ]
         return entry
 
     async def person(self, method: str, entry_id: str = "", **body: Any) -> dict[str, Any]:
@@ -187,7 +203,7 @@ class Keito:
 
 
 @asynccontextmanager
-async def embedded_keito(file: Path, clock: FakeClock) -> AsyncIterator[Keito]:
+async def embedded_keito(file: Path, clock: FakeClock, api_version: str = "v1") -> AsyncIterator[Keito]:
     """The embedded Keito on a socket of its own, with its entries in a file."""
     store, faults, requests = Store(file), Faults(), list[RecordedRequest]()
 
@@ -207,7 +223,7 @@ async def embedded_keito(file: Path, clock: FakeClock) -> AsyncIterator[Keito]:
     async with anyio.create_task_group() as tasks:
         serving = Serving(tasks, run)
         await serving.begin()
-        yield Keito(serving, store, faults, clock, requests)
+        yield Keito(serving, store, faults, clock, requests, WIRES[api_version])
         tasks.cancel_scope.cancel()
     store.close()
 
