@@ -119,8 +119,8 @@ def _folded(
         promised=carrier.promised or not leaves,
     )
     connection.execute(
-        "UPDATE writes SET body = ?, state = ?, sends = ?, lease = ?, promised = ? WHERE write_id = ?",
-        (write.json_body(), state.value, write.sends, write.lease, write.promised, write.write_id),
+        "UPDATE writes SET body = ?, state = ?, sends = ?, lease = ?, promised = ?, rest = ? WHERE write_id = ?",
+        (write.json_body(), state.value, write.sends, write.lease, write.promised, write.rest, write.write_id),
     )
     if leaves:
         connection.execute(
