@@ -56,10 +56,13 @@ async def alter(
         return await ledger.api.update(shown.id, _signed(ledger, changes, shown))
     if not ledger.api.traits.computes_hours:
         return await ledger.api.stop(shown.id, _signed(ledger, changes, shown))
-    runs = shown.is_running is not False
-    counted_late = runs and _is_late(ledger, changes, known, shown)
-    stopped = await ledger.api.stop(shown.id, changes) if runs else shown
-    exactly = exactly or counted_late or _is_another_count(changes, stopped, runs=runs)
+    if shown.is_running is False:
+        stopped = shown
+        exactly = exactly or not _is_near(stopped.hours, changes.hours)
+    else:
+        counted_late = _is_late(ledger, changes, known, shown)
+        stopped = await ledger.api.stop(shown.id, changes)
+        exactly = exactly or counted_late or await _began_later(ledger, changes, known, stopped)
     rest = _left_to_be_made(ledger, changes, known, stopped, exactly=exactly)
     if rest is None:
         return stopped
@@ -73,31 +76,48 @@ async def alter(
         ) from error
 
 
-def stopped_by(ledger: Ledger, write: Write, known: Entry, shown: TimeEntry) -> bool:
+async def stopped_by(ledger: Ledger, write: Write, known: Entry, shown: TimeEntry) -> bool:
     """Whether an entry shows the first half of a stop of ours: Keito stopped it, and counted its hours itself."""
     stops = write.body.get("is_running") is False and write.sends > 0
-    if not (stops and ledger.api.traits.computes_hours) or shown.is_running is not False or known.started is None:
+    if not (stops and ledger.api.traits.computes_hours) or shown.is_running is not False or shown.hours is None:
         return False
-    return _is_near(shown.hours, _between(known.started, write.sent))
+    counts = await _counts(ledger, known, write.sent)
+    return counts is not None and counts[0] - _SHORT <= shown.hours <= counts[1] + _SHORT
 
 
 def _is_late(ledger: Ledger, changes: TimeEntryUpdate, known: Entry | None, shown: TimeEntry) -> bool:
     """Whether Keito, which counts until now, would count something else than the work: it ended earlier, or slept."""
     now = ledger.clock.now()
     started = known.started if known and known.started else None
-    if started is None and (moment := parse_utc(shown.fact("started_at"))) is not None:
+    moment = parse_utc(shown.fact("started_at"))
+    if started is None and moment is not None and moment.tzinfo is not None:
         started = Instant(moment, 0.0, "")
     if started is None or changes.hours is None:
         return True
     return abs(_between(started, now) - changes.hours) > _LATENCY
 
 
-def _is_another_count(changes: TimeEntryUpdate, stopped: TimeEntry, *, runs: bool) -> bool:
-    """Whether Keito counted something else: too little, because its timer began later, or at another stop than this."""
-    if stopped.hours is None or changes.hours is None:
-        return False
-    too_little = not stopped.hours or stopped.hours < changes.hours - _SHORT
-    return too_little or not (runs or _is_near(stopped.hours, changes.hours))
+async def _began_later(ledger: Ledger, changes: TimeEntryUpdate, known: Entry | None, stopped: TimeEntry) -> bool:
+    """Whether Keito counted too little because its timer began later than the work.
+
+    One that counted even less than since then was stopped by a person meanwhile, and started again.
+    """
+    if stopped.hours is None or changes.hours is None or stopped.hours >= changes.hours - _SHORT:
+        return stopped.hours == 0 and changes.hours is not None
+    counts = await _counts(ledger, known, ledger.clock.now()) if known else None
+    return not stopped.hours or counts is None or stopped.hours >= counts[0] - _SHORT
+
+
+async def _counts(ledger: Ledger, known: Entry, end: Instant) -> tuple[Decimal, Decimal] | None:
+    """The least and the most that Keito may count of a timer until then: it began when its create was sent.
+
+    One that was sent twice may have arrived either time.
+    """
+    if known.started is None:
+        return None
+    create = await ledger.journal.create_of(known)
+    most = _between(known.started, end)
+    return min(_between(create.sent, end), most), most
 
 
 def _between(start: Instant, end: Instant) -> Decimal:

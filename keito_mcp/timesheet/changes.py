@@ -17,7 +17,7 @@ from keito_mcp.keito import (
     TimeEntryUpdate,
 )
 from keito_mcp.timesheet import standing
-from keito_mcp.timesheet.altering import StoppedOnly, alter
+from keito_mcp.timesheet.altering import StoppedOnly, alter, stopped_by
 from keito_mcp.timesheet.ledger import Ledger, answered
 from keito_mcp.timesheet.matching import same_notes, shows
 from keito_mcp.timesheet.standing import OPEN, deleted
@@ -171,7 +171,12 @@ async def send(
     except KeitoError as error:
         if error.nothing_written:
             return await _not_made(ledger, write, known, error, at_once=at_once)
-        made = await _made_all_the_same(ledger, shown, changes, deadline)
+        made = await _seen_again(ledger, shown, deadline)
+        if made is not None and not _was_made(changes, shown, made):
+            if shown.is_running is not False and known and await stopped_by(ledger, write, known, made):
+                # The timer is stopped; what else there was to be changed is left.
+                return await send(ledger, write, known, made, deadline, exactly=exactly)
+            made = None
         if made is None:
             waiting = Waiting(f"Keito gave no usable answer to the change ({error}).", LATE_ARRIVAL.total_seconds())
             return await waits(ledger, write, WriteState.UNKNOWN, waiting, looked=True)
@@ -220,15 +225,12 @@ def _after_refusal(error: KeitoError, known: Entry | None, *, at_once: bool) -> 
     return EntryState.RUNNING
 
 
-async def _made_all_the_same(
-    ledger: Ledger, shown: TimeEntry, changes: TimeEntryUpdate, deadline: float
-) -> TimeEntry | None:
-    """The entry as Keito shows it, if it shows the change."""
+async def _seen_again(ledger: Ledger, shown: TimeEntry, deadline: float) -> TimeEntry | None:
+    """The entry as Keito shows it after a change that it didn't answer, where it does."""
     try:
-        entry = await ledger.get(shown.id, deadline, near=shown.spent_date)
+        return await ledger.get(shown.id, deadline, near=shown.spent_date)
     except KeitoError:
         return None
-    return entry if _was_made(changes, shown, entry) else None
 
 
 def _was_made(changes: TimeEntryUpdate, before: TimeEntry, after: TimeEntry) -> bool:

@@ -83,10 +83,12 @@ def edited_by_a_person(known: Entry, shown: TimeEntry) -> str | None:
 
 async def made_by_us(ledger: Ledger, known: Entry, shown: TimeEntry) -> bool:
     """Whether an entry shows a change of ours that got no answer."""
-    return any(
-        (write.sends and shows(write.body, shown, known.hours_before)) or stopped_by(ledger, write, known, shown)
-        for write in await ledger.unsettled_updates(known)
-    )
+    for write in await ledger.unsettled_updates(known):
+        if write.sends and shows(write.body, shown, known.hours_before):
+            return True
+        if await stopped_by(ledger, write, known, shown):
+            return True
+    return False
 
 
 def made_by_another_server(ledger: Ledger, shown: TimeEntry) -> bool:
