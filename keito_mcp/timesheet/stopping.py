@@ -124,7 +124,9 @@ async def _stop_known(
     try:
         return await _stop_or_correct(ledger, worker, stands, known, asked)
     except InvalidRequest:
+        known = await ledger.journal.find(worker.owner.account, stands.id) or known
         if not _can_be_stopped_unread(ledger, known):
+            # It was read before, or it is stopped, and only the rest of the change was refused.
             raise
     # It doesn't run any more: a person was there first.
     stands = await standing.read(ledger, known.handle, known)
@@ -153,7 +155,7 @@ async def arrive(ledger: Ledger, entry: Entry) -> TimeEntry | Waiting:
         if isinstance(claimed, Claimed):
             made = await creates.deliver(ledger, claimed, entry)
             return made or Waiting("It is no longer wanted.")
-    return Waiting(write.reason or "Its start is still on its way to Keito.")
+    return Waiting(write.reason or "Its start is still on its way to Keito.", write.rest)
 
 
 async def _ended(ledger: Ledger, known: Entry) -> EntryAnswer:
