@@ -140,6 +140,7 @@ class Keito:
     clock: FakeClock
     requests: list[RecordedRequest] = field(default_factory=list)
     wire: Wire = WIRES["v1"]
+    persons_key: str = PERSONS_KEY
 
     @property
     def url(self) -> str:
@@ -191,7 +192,7 @@ class Keito:
 
     async def person(self, method: str, entry_id: str = "", **body: Any) -> dict[str, Any]:
         """A person creates, changes or deletes an entry in Keito's own pages; it isn't counted as a request."""
-        headers = {"Authorization": f"Bearer {PERSONS_KEY}"}
+        headers = {"Authorization": f"Bearer {self.persons_key}"}
         path = f"/v1/time-entries/{entry_id}".rstrip("/")
         async with httpx.AsyncClient(base_url=self.url, headers=headers) as pages:
             answer = (await pages.request(method, path, json=body or None)).raise_for_status()

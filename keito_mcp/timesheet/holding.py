@@ -11,7 +11,7 @@ from keito_mcp.journal import Entry, EntryState, Write, WriteState
 from keito_mcp.keito import Conflict, KeitoError, TimeEntry, TimeEntryFilter
 from keito_mcp.timesheet.ledger import PAGE_LIMIT, Ledger
 from keito_mcp.timesheet.waiting import Waiting, waits
-from keito_mcp.waits import HELD, LATE_ARRIVAL
+from keito_mcp.waits import HELD, LONGEST_PAUSE
 
 
 def is_in_the_way(ledger: Ledger, write: Write, error: KeitoError) -> bool:
@@ -36,9 +36,9 @@ async def hold(ledger: Ledger, write: Write, entry: Entry, error: KeitoError, de
     for shown in running:
         if shown.fact("entry_key") == entry.entry_key:
             return shown
-    if write.sends > 1:
+    if write.state is WriteState.UNKNOWN:
         # An earlier time it may have arrived, so it is looked up again before it is sent again.
-        waiting = Waiting(f"Keito runs another timer of this user ({error}).", LATE_ARRIVAL.total_seconds(), error)
+        waiting = Waiting(f"Keito runs another timer of this user ({error}).", LONGEST_PAUSE.total_seconds(), error)
         return await waits(ledger, write, WriteState.UNKNOWN, waiting)
     beside = await _of_this_user(ledger, running, deadline)
     return await waits(
