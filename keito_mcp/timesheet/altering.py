@@ -8,7 +8,7 @@ from keito_mcp.clock import Instant
 from keito_mcp.journal import Entry, Write
 from keito_mcp.keito import METADATA_LIMIT, KeitoError, TimeEntry, TimeEntryUpdate, Unreachable, metadata_size
 from keito_mcp.timesheet.ledger import Ledger
-from keito_mcp.timesheet.matching import same_notes
+from keito_mcp.timesheet.matching import edited_by_a_person, same_notes
 from keito_mcp.timesheet.waiting import is_away
 from keito_mcp.timesheet.work import parse_utc
 
@@ -36,6 +36,13 @@ class StoppedOnly(Exception):
         self.error = error
 
 
+class RestUnanswered(Unreachable):
+    """A timer is stopped, and it isn't known whether the rest of the change was made."""
+
+    def __init__(self, error: KeitoError) -> None:
+        super().__init__(f"the timer is stopped, and the rest of the change isn't made: {error}", nothing_written=False)
+
+
 async def alter(
     ledger: Ledger, changes: TimeEntryUpdate, known: Entry | None, shown: TimeEntry, *, exactly: bool
 ) -> TimeEntry:
@@ -51,6 +58,7 @@ async def alter(
     Raises:
         KeitoError: Keito refused, or didn't answer.
         StoppedOnly: Keito stopped the timer, and refused the rest.
+        RestUnanswered: It stopped it, and didn't answer the rest.
     """
     if changes.is_running is not False:
         return await ledger.api.update(shown.id, _signed(ledger, changes, shown))
@@ -71,9 +79,7 @@ async def alter(
     except KeitoError as error:
         if not is_away(error):
             raise StoppedOnly(stopped, error) from error
-        raise Unreachable(
-            f"the timer is stopped, and the rest of the change isn't made: {error}", nothing_written=False
-        ) from error
+        raise RestUnanswered(error) from error
 
 
 async def stopped_by(ledger: Ledger, write: Write, known: Entry, shown: TimeEntry) -> bool:
@@ -132,11 +138,11 @@ def _is_near(one: Decimal | None, other: Decimal | None) -> bool:
 def _left_to_be_made(
     ledger: Ledger, changes: TimeEntryUpdate, known: Entry | None, stopped: TimeEntry, *, exactly: bool
 ) -> TimeEntryUpdate | None:
-    """What a stop left of a change; None where nothing is left. Notes that a person edited meanwhile stay."""
+    """What a stop left of a change; None where nothing is left. Who edited the timer meanwhile keeps its notes."""
     rest: dict[str, Any] = {}
     if exactly and changes.hours is not None and changes.hours != stopped.hours:
         rest["hours"] = changes.hours
-    edited = known is not None and not same_notes(known.notes, stopped.notes)
+    edited = known is not None and edited_by_a_person(known, stopped) is not None
     if changes.notes is not None and not edited and not same_notes(changes.notes, stopped.notes):
         rest["notes"] = changes.notes
     update = _signed(ledger, TimeEntryUpdate.model_validate(rest), stopped, stopped.hours)

@@ -17,9 +17,9 @@ from keito_mcp.keito import (
     TimeEntryUpdate,
 )
 from keito_mcp.timesheet import standing
-from keito_mcp.timesheet.altering import StoppedOnly, alter, stopped_by
+from keito_mcp.timesheet.altering import RestUnanswered, StoppedOnly, alter, stopped_by
 from keito_mcp.timesheet.ledger import Ledger, answered
-from keito_mcp.timesheet.matching import same_notes, shows
+from keito_mcp.timesheet.matching import edited_by_a_person, same_notes, shows
 from keito_mcp.timesheet.standing import OPEN, deleted
 from keito_mcp.timesheet.waiting import Waiting, holds_up, pause, unreachable, waits
 from keito_mcp.timesheet.work import Worker
@@ -137,7 +137,7 @@ async def _changed(ledger: Ledger, write: Write, known: Entry | None, shown: Tim
 
 def _without_a_persons_notes(write: Write, known: Entry | None, shown: TimeEntry) -> Write:
     """A timer that a person edited is stopped all the same, but its notes are left."""
-    if known is None or not shown.is_running or standing.edited_by_a_person(known, shown) is None:
+    if known is None or not shown.is_running or edited_by_a_person(known, shown) is None:
         return write
     return replace(write, body={name: value for name, value in write.body.items() if name != "notes"})
 
@@ -173,8 +173,8 @@ async def send(
             return await _not_made(ledger, write, known, error, at_once=at_once)
         made = await _seen_again(ledger, shown, deadline)
         if made is not None and not _was_made(changes, shown, made):
-            if shown.is_running is not False and known and await stopped_by(ledger, write, known, made):
-                # The timer is stopped; what else there was to be changed is left.
+            first_half = shown.is_running is not False and not isinstance(error, RestUnanswered)
+            if first_half and known and await stopped_by(ledger, write, known, made):
                 return await send(ledger, write, known, made, deadline, exactly=exactly)
             made = None
         if made is None:
