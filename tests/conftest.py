@@ -11,11 +11,9 @@ from keito_mcp.runtime import Runtime
 from keito_mcp.server import build_server
 from keito_mcp.timesheet import Beat
 from tests.kit import (
-    KEY,
     PROJECT,
     QUICK,
-    TASK,
-    V2_KEY,
+    SPOKEN,
     Agent,
     Desk,
     FakeClock,
@@ -24,12 +22,6 @@ from tests.kit import (
     Neighbour,
     embedded_keito,
 )
-
-SPOKEN: dict[str, dict[str, str | None]] = {
-    "v1": {"api_key": KEY},
-    "v2": {"api_key": V2_KEY, "account_id": "co_made_up", "task_id": TASK},
-}
-"""The settings with which each version of the API is spoken."""
 
 _OF_HOSTS = ("KEITO_", "CLAUDE", "CODEX_", "CURSOR_", "GEMINI_", "OPENCODE", "AI_AGENT", "AGENT", "XDG_", "APPDATA")
 

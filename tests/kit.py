@@ -55,6 +55,11 @@ CATALOGUE = Catalogue(
 KEY = "keito_sk_made_up"
 V2_KEY = "kto_made_up"
 PERSONS_KEY = "keito_sk_another"
+SPOKEN: dict[str, dict[str, str | None]] = {
+    "v1": {"api_key": KEY},
+    "v2": {"api_key": V2_KEY, "account_id": "co_made_up", "task_id": TASK},
+}
+"""The settings with which each version of the API is spoken."""
 TEAM_KEYS = [f"keito_sk_of_agent_{number}" for number in range(20)]
 
 QUICK = Timeouts(attempt=0.8, read=1.6, write=2.4, retry_after=0.3, backoff=0.01)

@@ -17,7 +17,7 @@ import anyio
 from anyio.abc import ByteReceiveStream, ByteSendStream, Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 
-from tests.kit import KEY, PROJECT, Keito, until
+from tests.kit import PROJECT, SPOKEN, Keito, until
 
 PROGRAM = (sys.executable, "-m", "keito_mcp")
 PATIENCE = 20.0
@@ -32,7 +32,9 @@ def environment(keito: Keito | None = None, /, **settings: str | None) -> dict[s
     """The environment of a program: an agent's usual settings for this Keito; `None` takes one away."""
     usual: dict[str, str | None] = {"KEITO_TIMEZONE": "UTC", "PYTHONUNBUFFERED": None}
     if keito is not None:
-        usual |= {"KEITO_API_KEY": KEY, "KEITO_API_URL": keito.url, "KEITO_PROJECT_ID": PROJECT}
+        spoken = SPOKEN[keito.wire.version]
+        usual |= {f"KEITO_{name.upper()}": value for name, value in spoken.items()}
+        usual |= {"KEITO_API_URL": keito.url, "KEITO_PROJECT_ID": PROJECT}
     given = {**os.environ, **usual, **settings}
     return {name: value for name, value in given.items() if value is not None}
 
