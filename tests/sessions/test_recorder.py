@@ -269,7 +269,7 @@ async def test_one_sync_finds_out_what_a_person_changed_and_logs_what_is_beyond(
     host.tell("resume", 7200)
     host.turn(7300, 9100)
     host.tell("end", 9200)
-    monkeypatch.setattr(host.desk.runtime, "_rules_of", host.rules_of)
+    monkeypatch.setattr(host.desk.runtime, "rules_of", host.rules_of)
     report = await deliver(host.desk.runtime)
     assert len(report.refused) == 1
     assert standing(keito) == [(1, "2026-03-06"), (0.5, "2026-03-06")]
