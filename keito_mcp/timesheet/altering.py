@@ -6,7 +6,15 @@ from typing import Any
 from keito_mcp import hours as decimal_hours
 from keito_mcp.clock import Instant
 from keito_mcp.journal import Entry, Write
-from keito_mcp.keito import METADATA_LIMIT, KeitoError, TimeEntry, TimeEntryUpdate, Unreachable, metadata_size
+from keito_mcp.keito import (
+    METADATA_LIMIT,
+    AuthenticationFailed,
+    KeitoError,
+    TimeEntry,
+    TimeEntryUpdate,
+    Unreachable,
+    metadata_size,
+)
 from keito_mcp.timesheet.ledger import Ledger
 from keito_mcp.timesheet.matching import edited_by_a_person, same_notes
 from keito_mcp.timesheet.waiting import is_away
@@ -77,7 +85,7 @@ async def alter(
     try:
         return await ledger.api.update(shown.id, rest)
     except KeitoError as error:
-        if not is_away(error):
+        if not is_away(error) and not isinstance(error, AuthenticationFailed):
             raise StoppedOnly(stopped, error) from error
         raise RestUnanswered(error) from error
 

@@ -164,9 +164,12 @@ async def send(
     try:
         answer = await alter(ledger, changes, known, shown, exactly=exactly)
     except StoppedOnly as half:
-        await _made(ledger, write, known, half.stopped, said_hours=half.stopped.hours is not None)
         counted = decimal_hours.text(half.stopped.hours or Decimal(0))
-        half.error.add_note(f"The timer itself is stopped, with {counted} h as Keito counts them.")
+        said = f"The timer itself is stopped, with {counted} h as Keito counts them."
+        # Who was promised the whole change is told that.
+        refused = f"{half.error}. {said}"
+        await _made(ledger, write, known, half.stopped, said_hours=half.stopped.hours is not None, refused=refused)
+        half.error.add_note(said)
         raise half.error from None
     except KeitoError as error:
         if error.nothing_written:
@@ -204,12 +207,21 @@ async def _not_made(ledger: Ledger, write: Write, known: Entry | None, error: Ke
     raise error
 
 
-async def _made(ledger: Ledger, write: Write, known: Entry | None, answer: TimeEntry, *, said_hours: bool) -> None:
+async def _made(
+    ledger: Ledger,
+    write: Write,
+    known: Entry | None,
+    answer: TimeEntry,
+    *,
+    said_hours: bool,
+    refused: str | None = None,
+) -> None:
     changes: dict[str, object] = {**answered(answer), "hours_answered": said_hours}
     if known is None or known.is_wanted:
         # A later change may still wait, but it is none of the timer's.
         changes["state"] = EntryState.STOPPED
-    await ledger.settle(write.write_id, entry_key=write.entry_key, changes=changes)
+    outcome = WriteState.REFUSED if refused else WriteState.DONE
+    await ledger.settle(write.write_id, outcome, refused, entry_key=write.entry_key, changes=changes)
 
 
 def _after_refusal(error: KeitoError, known: Entry | None, *, at_once: bool) -> EntryState:

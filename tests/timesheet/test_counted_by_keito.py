@@ -207,3 +207,40 @@ async def test_a_stop_that_arrives_late_counts_up_to_its_call(
 
     assert _standing(keito) == [(1, False)]
     assert len(keito.stops) == 1
+
+
+async def _stopped_late(agent: Agent, keito: Keito, clock: FakeClock) -> str:
+    """A timer of 12:00 whose stop of 13:00 is to be delivered at 18:00."""
+    started = await agent.call("start_timer")
+    clock.pass_time(HOUR)
+    async with keito.away():
+        await agent.call("stop_timer")
+    clock.pass_time(5 * HOUR)
+    return str(started["id"])
+
+
+async def test_hours_that_are_not_let_in_with_the_key_any_more_wait_for_the_next_one(
+    agent: Agent, desk: Desk, keito: Keito, clock: FakeClock
+) -> None:
+    await _stopped_late(agent, keito, clock)
+    keito.fails("PATCH", after=1, status=401)
+    await desk.deliver()
+    assert _standing(keito) == [(6, False)]
+    await desk.deliver_all()
+
+    assert _standing(keito) == [(1, False)]
+
+
+async def test_hours_that_keito_refuses_after_a_late_stop_are_told(
+    agent: Agent, desk: Desk, keito: Keito, clock: FakeClock
+) -> None:
+    entry_id = await _stopped_late(agent, keito, clock)
+    keito.fails("PATCH", after=1, status=422)
+    await desk.deliver_all()
+    told = await agent.call("list_entries")
+    again = await agent.call("list_entries")
+
+    assert _standing(keito) == [(6, False)]
+    assert f"Not made: the update of entry {entry_id}" in told["message"]
+    assert "The timer itself is stopped, with 6 h as Keito counts them." in told["message"]
+    assert "message" not in again
