@@ -57,15 +57,15 @@ def catalogue() -> Catalogue:
 
 
 @pytest.fixture
-async def keito(tmp_path: Path, clock: FakeClock, catalogue: Catalogue) -> AsyncIterator[Keito]:
-    async with embedded_keito(tmp_path / "keito.sqlite3", clock, catalogue=catalogue) as serving:
-        yield serving
-
-
-@pytest.fixture
 def api_version() -> str:
     """The version of Keito's API that everything here is tested with: v1, or what `KEITO_MCP_TEST_API` says."""
     return API_VERSION
+
+
+@pytest.fixture
+async def keito(tmp_path: Path, clock: FakeClock, api_version: str, catalogue: Catalogue) -> AsyncIterator[Keito]:
+    async with embedded_keito(tmp_path / "keito.sqlite3", clock, api_version, catalogue=catalogue) as serving:
+        yield serving
 
 
 @pytest.fixture

@@ -33,6 +33,7 @@ from keito_mcp.sandbox import (
 )
 from keito_mcp.server import KeitoServer
 from keito_mcp.timesheet import Delivered
+from tests.wire import WIRES, Wire
 
 NOON = datetime(2026, 3, 6, 12, 0, tzinfo=UTC)
 PROJECT = "prj_abc"
@@ -145,6 +146,8 @@ class Keito:
     faults: Faults
     clock: FakeClock
     requests: list[RecordedRequest] = field(default_factory=list)
+    wire: Wire = WIRES["v1"]
+    persons_key: str = PERSONS_KEY
 
     @property
     def url(self) -> str:
@@ -168,6 +171,17 @@ class Keito:
     def methods(self) -> list[str]:
         return [request.method for request in self.requests]
 
+    @property
+    def stops(self) -> list[str]:
+        """The id of the entry that each request to stop a timer was about, in order."""
+        stopped: list[str] = []
+        for request in self.requests:
+            path = request.path.removesuffix("/stop")
+            stops = isinstance(request.body, dict) and request.body.get("is_running") is False
+            if request.method == "PATCH" and (path != request.path or stops):
+                stopped.append(path.rpartition("/")[2])
+        return stopped
+
     def body(self, number: int = -1) -> dict[str, Any]:
         body = self.requests[number].body
         assert isinstance(body, dict)
@@ -176,13 +190,16 @@ class Keito:
     def entries(self) -> list[dict[str, Any]]:
         return self.store.entries(self.clock.wall)
 
-    def entry(self, entry_id: str) -> dict[str, Any]:
-        [entry] = [entry for entry in self.entries() if entry["id"] == entry_id]
+    def entry(self, handle: str) -> dict[str, Any]:
+        """An entry by its id, or by the key with which it waited."""
+        [entry] = [
+            entry for entry in self.entries() if handle in {entry["id"], (entry["metadata"] or {}).get("entry_key")}
+        ]
         return entry
 
     async def person(self, method: str, entry_id: str = "", **body: Any) -> dict[str, Any]:
         """A person creates, changes or deletes an entry in Keito's own pages; it isn't counted as a request."""
-        headers = {"Authorization": f"Bearer {PERSONS_KEY}"}
+        headers = {"Authorization": f"Bearer {self.persons_key}"}
         path = f"/v1/time-entries/{entry_id}".rstrip("/")
         async with httpx.AsyncClient(base_url=self.url, headers=headers) as pages:
             answer = (await pages.request(method, path, json=body or None)).raise_for_status()
@@ -195,7 +212,12 @@ class Keito:
 
 @asynccontextmanager
 async def embedded_keito(
-    file: Path, clock: FakeClock, now: Callable[[], datetime] | None = None, catalogue: Catalogue = CATALOGUE
+    file: Path,
+    clock: FakeClock,
+    api_version: str = API_VERSION,
+    *,
+    now: Callable[[], datetime] | None = None,
+    catalogue: Catalogue = CATALOGUE,
 ) -> AsyncIterator[Keito]:
     """The embedded Keito on a socket of its own, with its entries in a file, and by default with the test's clock."""
     store, faults, requests = Store(file), Faults(), list[RecordedRequest]()
@@ -216,7 +238,7 @@ async def embedded_keito(
     async with anyio.create_task_group() as tasks:
         serving = Serving(tasks, run)
         await serving.begin()
-        yield Keito(serving, store, faults, clock, requests)
+        yield Keito(serving, store, faults, clock, requests, WIRES[api_version])
         tasks.cancel_scope.cancel()
     store.close()
 

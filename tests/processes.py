@@ -18,7 +18,7 @@ from anyio.abc import ByteReceiveStream, ByteSendStream, Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from keito_mcp.config import variable
-from tests.kit import API_VERSION, PROJECT, SPOKEN, Keito, until
+from tests.kit import PROJECT, SPOKEN, Keito, until
 
 PROGRAM = (sys.executable, "-m", "keito_mcp")
 PATIENCE = 20.0
@@ -33,7 +33,7 @@ def environment(keito: Keito | None = None, /, **settings: str | None) -> dict[s
     """The environment of a program: an agent's usual settings for this Keito; `None` takes one away."""
     usual: dict[str, str | None] = {"KEITO_TIMEZONE": "UTC", "PYTHONUNBUFFERED": None}
     if keito is not None:
-        usual |= {variable(name): value for name, value in SPOKEN[API_VERSION].items()}
+        usual |= {variable(name): value for name, value in SPOKEN[keito.wire.version].items()}
         usual |= {"KEITO_API_URL": keito.url, "KEITO_PROJECT_ID": PROJECT}
     given = {**os.environ, **usual, **settings}
     return {name: value for name, value in given.items() if value is not None}

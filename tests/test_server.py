@@ -7,7 +7,7 @@ from mcp.types import TextContent, TextResourceContents
 
 from keito_mcp.server import INSTRUCTIONS
 from keito_mcp.timesheet import Timesheet
-from tests.kit import KEY, Agent, Desk, Keito, MakeDesk
+from tests.kit import KEY, SPOKEN, TASK, Agent, Desk, Keito, MakeDesk
 
 pytestmark = pytest.mark.anyio
 
@@ -101,7 +101,8 @@ async def test_what_a_model_leaves_empty_counts_as_left_out(agent: Agent, keito:
     body = keito.body()
     assert body["project_id"] == "prj_abc"
     assert "notes" not in body
-    assert "task_id" not in body
+    # Left out, the default one is taken, where there is one.
+    assert body.get("task_id") == SPOKEN[keito.wire.version].get("task_id")
 
 
 @pytest.mark.parametrize(
@@ -187,7 +188,7 @@ async def test_a_read_that_keeps_failing_is_an_error_that_says_so(
 
 
 async def test_a_forbidden_project_is_named(agent: Agent) -> None:
-    refused = await agent.call("log_time", hours=1, project_id="prj_forbidden")
+    refused = await agent.call("log_time", hours=1, project_id="prj_forbidden", task_id=TASK)
 
     assert refused.is_error
     assert "prj_forbidden" in refused.text

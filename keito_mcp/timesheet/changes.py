@@ -17,9 +17,9 @@ from keito_mcp.keito import (
     TimeEntryUpdate,
 )
 from keito_mcp.timesheet import standing
-from keito_mcp.timesheet.altering import StoppedOnly, alter
+from keito_mcp.timesheet.altering import RestUnanswered, StoppedOnly, alter, stopped_by
 from keito_mcp.timesheet.ledger import Ledger, answered
-from keito_mcp.timesheet.matching import same_notes, shows
+from keito_mcp.timesheet.matching import edited_by_a_person, same_notes, shows
 from keito_mcp.timesheet.standing import OPEN, deleted
 from keito_mcp.timesheet.waiting import Waiting, holds_up, pause, unreachable, waits
 from keito_mcp.timesheet.work import Worker
@@ -137,7 +137,7 @@ async def _changed(ledger: Ledger, write: Write, known: Entry | None, shown: Tim
 
 def _without_a_persons_notes(write: Write, known: Entry | None, shown: TimeEntry) -> Write:
     """A timer that a person edited is stopped all the same, but its notes are left."""
-    if known is None or not shown.is_running or standing.edited_by_a_person(known, shown) is None:
+    if known is None or not shown.is_running or edited_by_a_person(known, shown) is None:
         return write
     return replace(write, body={name: value for name, value in write.body.items() if name != "notes"})
 
@@ -164,12 +164,22 @@ async def send(
     try:
         answer = await alter(ledger, changes, known, shown, exactly=exactly)
     except StoppedOnly as half:
-        await _stopped_only(ledger, write, known, half)
+        counted = decimal_hours.text(half.stopped.hours or Decimal(0))
+        said = f"The timer itself is stopped, with {counted} h as Keito counts them."
+        # Who was promised the whole change is told that.
+        refused = f"{half.error}. {said}"
+        await _made(ledger, write, known, half.stopped, said_hours=half.stopped.hours is not None, refused=refused)
+        half.error.add_note(said)
         raise half.error from None
     except KeitoError as error:
         if error.nothing_written:
             return await _not_made(ledger, write, known, error, at_once=at_once)
-        made = await _made_all_the_same(ledger, shown, changes, deadline)
+        made = await _seen_again(ledger, shown, deadline)
+        if made is not None and not _was_made(changes, shown, made):
+            first_half = shown.is_running is not False and not isinstance(error, RestUnanswered)
+            if first_half and known and await stopped_by(ledger, write, known, made):
+                return await send(ledger, write, known, made, deadline, exactly=exactly)
+            made = None
         if made is None:
             waiting = Waiting(f"Keito gave no usable answer to the change ({error}).", LATE_ARRIVAL.total_seconds())
             return await waits(ledger, write, WriteState.UNKNOWN, waiting, looked=True)
@@ -181,18 +191,6 @@ async def send(
     completed = _completed(answer, changes)
     await _made(ledger, write, known, completed, said_hours=answer.hours is not None)
     return completed
-
-
-async def _stopped_only(ledger: Ledger, write: Write, known: Entry | None, half: StoppedOnly) -> None:
-    """Record that a timer is stopped and that Keito refused the hours or notes; an agent that is gone is told later."""
-    counted = decimal_hours.text(half.stopped.hours or Decimal(0))
-    said = f"The timer itself is stopped, with {counted} h as Keito counts them."
-    changes: dict[str, object] = {**answered(half.stopped)}
-    if known is None or known.is_wanted:
-        changes["state"] = EntryState.STOPPED
-    outcome = WriteState.REFUSED if write.promised else WriteState.DONE
-    await ledger.settle(write.write_id, outcome, f"{half.error}. {said}", entry_key=write.entry_key, changes=changes)
-    half.error.add_note(said)
 
 
 async def _not_made(ledger: Ledger, write: Write, known: Entry | None, error: KeitoError, *, at_once: bool) -> Waiting:
@@ -209,12 +207,21 @@ async def _not_made(ledger: Ledger, write: Write, known: Entry | None, error: Ke
     raise error
 
 
-async def _made(ledger: Ledger, write: Write, known: Entry | None, answer: TimeEntry, *, said_hours: bool) -> None:
+async def _made(
+    ledger: Ledger,
+    write: Write,
+    known: Entry | None,
+    answer: TimeEntry,
+    *,
+    said_hours: bool,
+    refused: str | None = None,
+) -> None:
     changes: dict[str, object] = {**answered(answer), "hours_answered": said_hours}
     if known is None or known.is_wanted:
         # A later change may still wait, but it is none of the timer's.
         changes["state"] = EntryState.STOPPED
-    await ledger.settle(write.write_id, entry_key=write.entry_key, changes=changes)
+    outcome = WriteState.REFUSED if refused else WriteState.DONE
+    await ledger.settle(write.write_id, outcome, refused, entry_key=write.entry_key, changes=changes)
 
 
 def _after_refusal(error: KeitoError, known: Entry | None, *, at_once: bool) -> EntryState:
@@ -230,15 +237,12 @@ def _after_refusal(error: KeitoError, known: Entry | None, *, at_once: bool) -> 
     return EntryState.RUNNING
 
 
-async def _made_all_the_same(
-    ledger: Ledger, shown: TimeEntry, changes: TimeEntryUpdate, deadline: float
-) -> TimeEntry | None:
-    """The entry as Keito shows it, if it shows the change."""
+async def _seen_again(ledger: Ledger, shown: TimeEntry, deadline: float) -> TimeEntry | None:
+    """The entry as Keito shows it after a change that it didn't answer, where it does."""
     try:
-        entry = await ledger.get(shown.id, deadline, near=shown.spent_date)
+        return await ledger.get(shown.id, deadline, near=shown.spent_date)
     except KeitoError:
         return None
-    return entry if _was_made(changes, shown, entry) else None
 
 
 def _was_made(changes: TimeEntryUpdate, before: TimeEntry, after: TimeEntry) -> bool:

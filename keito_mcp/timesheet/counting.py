@@ -39,6 +39,16 @@ async def hours_of(ledger: Ledger, shown: TimeEntry | None, known: Entry | None)
     return decimal_hours.of_duration(took.duration), moved if took.clock_moved else None
 
 
+def counted_less(counted: Decimal | None, hours: Decimal) -> str | None:
+    """What an agent must know of a timer of which Keito counted less than has passed since its start."""
+    if counted is None or counted >= hours or decimal_hours.same(counted, hours):
+        return None
+    return (
+        f"Keito counts {decimal_hours.text(counted)} h of the {decimal_hours.text(hours)} h since its start: a person "
+        "changed the timer meanwhile. So it is left; if time is missing, log it as a new entry with log_time."
+    )
+
+
 async def _hours_of_an_earlier_stop(ledger: Ledger, known: Entry) -> Decimal | None:
     """The hours of the last stop that waits or got no answer: the work ended then."""
     if known.state is not EntryState.STOPPING:

@@ -5,12 +5,25 @@ from decimal import Decimal
 from typing import Any
 
 from keito_mcp import hours as decimal_hours
+from keito_mcp.answers import EntryAnswer
+from keito_mcp.journal import Entry
 from keito_mcp.keito import TimeEntry
 
 
 def same_notes(one: str | None, other: str | None) -> bool:
     """Whether notes say the same: Keito may keep them without the white space around them."""
     return " ".join((one or "").split()) == " ".join((other or "").split())
+
+
+def edited_by_a_person(known: Entry, shown: TimeEntry | EntryAnswer) -> str | None:
+    """Which field of an entry a person edited, as a sentence; what isn't known here or not shown counts as unedited."""
+    for name in ("project_id", "task_id", "spent_date", "is_billable"):
+        before, after = getattr(known, name), getattr(shown, name)
+        if before is not None and after is not None and before != after:
+            return f"A person changed its {name}."
+    if shown.notes is not None and not same_notes(known.notes, shown.notes):
+        return "A person changed its notes."
+    return None
 
 
 def shows(body: Mapping[str, Any], shown: TimeEntry, before: Decimal | None = None) -> bool:

@@ -7,7 +7,7 @@ from keito_mcp.journal import Entry, EntryState
 from keito_mcp.keito import NotFound, TimeEntry
 from keito_mcp.timesheet.altering import HOURS_WRITTEN, stopped_by
 from keito_mcp.timesheet.ledger import Ledger
-from keito_mcp.timesheet.matching import same_notes, shows
+from keito_mcp.timesheet.matching import edited_by_a_person, shows
 from keito_mcp.timesheet.problem import NOTHING_CHANGED, Problem
 from keito_mcp.timesheet.work import Worker
 
@@ -70,23 +70,14 @@ async def changed_since(ledger: Ledger, known: Entry, shown: TimeEntry) -> str |
     return why
 
 
-def edited_by_a_person(known: Entry, shown: TimeEntry) -> str | None:
-    """Which field of an entry a person edited, as a sentence; what isn't known here or not shown counts as unedited."""
-    for name in ("project_id", "task_id", "spent_date", "is_billable"):
-        before, after = getattr(known, name), getattr(shown, name)
-        if before is not None and after is not None and before != after:
-            return f"A person changed its {name}."
-    if shown.notes is not None and not same_notes(known.notes, shown.notes):
-        return "A person changed its notes."
-    return None
-
-
 async def made_by_us(ledger: Ledger, known: Entry, shown: TimeEntry) -> bool:
     """Whether an entry shows a change of ours that got no answer."""
-    return any(
-        (write.sends and shows(write.body, shown, known.hours_before)) or stopped_by(ledger, write, known, shown)
-        for write in await ledger.unsettled_updates(known)
-    )
+    for write in await ledger.unsettled_updates(known):
+        if write.sends and shows(write.body, shown, known.hours_before):
+            return True
+        if await stopped_by(ledger, write, known, shown):
+            return True
+    return False
 
 
 def made_by_another_server(ledger: Ledger, shown: TimeEntry) -> bool:

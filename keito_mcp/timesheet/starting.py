@@ -62,9 +62,14 @@ class _Runs:
 
 
 async def _own_timer_beside(ledger: Ledger, worker: Worker, made: TimeEntry | Waiting) -> TimeEntry | None:
-    """This agent's own timer, started from elsewhere, where it is that which is in the way of a new one."""
+    """This agent's own timer, started from elsewhere, where it is that which is in the way of a new one.
+
+    One that this machine knows to be over here isn't: Keito refused to stop it, or a person started it again.
+    """
     beside = made.beside if isinstance(made, Waiting) else None
-    return beside if beside is not None and await finding.is_own(ledger, worker, beside) else None
+    if beside is None or await ledger.journal.find(worker.owner.account, beside.id) is not None:
+        return None
+    return beside if await finding.is_own(ledger, worker, beside) else None
 
 
 async def _beside(

@@ -7,9 +7,9 @@ from keito_mcp.answers import EntryAnswer, Status
 from keito_mcp.journal import Amendment, Claimed, Entry, EntryState, WriteKind, WriteState
 from keito_mcp.keito import InvalidRequest, KeitoError, TimeEntry, TimeEntryUpdate
 from keito_mcp.timesheet import changes, creates, finding, standing
-from keito_mcp.timesheet.counting import hours_of
+from keito_mcp.timesheet.counting import counted_less, hours_of
 from keito_mcp.timesheet.ledger import Ledger
-from keito_mcp.timesheet.matching import same_notes
+from keito_mcp.timesheet.matching import edited_by_a_person, same_notes
 from keito_mcp.timesheet.problem import NOTHING_CHANGED, Problem
 from keito_mcp.timesheet.waiting import Waiting, is_away, queued, unreachable, waits
 from keito_mcp.timesheet.work import Worker
@@ -124,7 +124,9 @@ async def _stop_known(
     try:
         return await _stop_or_correct(ledger, worker, stands, known, asked)
     except InvalidRequest:
+        known = await ledger.journal.find(worker.owner.account, stands.id) or known
         if not _can_be_stopped_unread(ledger, known):
+            # It was read before, or it is stopped, and only the rest of the change was refused.
             raise
     # It doesn't run any more: a person was there first.
     stands = await standing.read(ledger, known.handle, known)
@@ -153,7 +155,7 @@ async def arrive(ledger: Ledger, entry: Entry) -> TimeEntry | Waiting:
         if isinstance(claimed, Claimed):
             made = await creates.deliver(ledger, claimed, entry)
             return made or Waiting("It is no longer wanted.")
-    return Waiting(write.reason or "Its start is still on its way to Keito.")
+    return Waiting(write.reason or "Its start is still on its way to Keito.", write.rest)
 
 
 async def _ended(ledger: Ledger, known: Entry) -> EntryAnswer:
@@ -195,13 +197,14 @@ async def _stop(ledger: Ledger, worker: Worker, shown: TimeEntry, known: Entry |
             NOTHING_CHANGED,
             "To try again, call stop_timer with its entry_id and the hours that were worked on it.",
         )
-    edited = standing.edited_by_a_person(known, shown) if known else None
+    edited = edited_by_a_person(known, shown) if known else None
     notes = None if edited else asked.notes
     answer = await stop_running(ledger, worker, shown, known, notes=notes, hours=asked.hours)
     if asked.notes is None or (answer.status is not Status.STOPPED and not edited):
         return answer
     if not edited and same_notes(answer.notes, asked.notes):
         return answer
+    edited = edited or (edited_by_a_person(known, answer) if known else None)
     return answer.saying(f"{edited or 'A person changed its notes.'} So the notes were left as they are.")
 
 
@@ -223,6 +226,8 @@ async def stop_running(
     answer = await changes.update(ledger, worker, shown, known, change, exactly=exactly)
     if isinstance(answer, Waiting):
         return _kept(shown, known, answer, change, worker).saying(message or "")
+    if not exactly and (less := counted_less(answer.hours, hours)):
+        message = less
     return EntryAnswer.of(Status.STOPPED, answer, known=known, message=message)
 
 

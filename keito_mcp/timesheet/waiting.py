@@ -47,6 +47,8 @@ class Waiting:
     @property
     def text(self) -> str:
         """What an agent is told: what happened, what is certain, and what to do."""
+        if self.is_held:
+            return self.why
         return (
             f"{self.why} It is kept on this machine, and keito-mcp brings it to Keito exactly once, as soon as "
             "that can be done. Don't make this call again."

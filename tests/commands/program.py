@@ -16,7 +16,10 @@ from keito_mcp import cli
 from tests.kit import Keito, until
 from tests.processes import PATIENCE, PROGRAM, environment, gone, run, spawned
 
-OTHER_KEY = "keito_sk_another"
+
+def another_account(keito: Keito) -> dict[str, str]:
+    """The settings with which a program works in another account than the agents of a test."""
+    return {"KEITO_ACCOUNT_ID": "co_another"} if keito.wire.counts else {"KEITO_API_KEY": "keito_sk_another"}
 
 
 async def command(keito: Keito, *arguments: str, **settings: str | None) -> subprocess.CompletedProcess[str]:

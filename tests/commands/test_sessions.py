@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from keito_mcp.commands.sessions import sessions
-from tests.commands.program import OTHER_KEY, as_json, command, program
-from tests.kit import PROJECT, Agent, Desk, FakeClock, Keito, MakeDesk
+from tests.commands.program import another_account, as_json, command, program
+from tests.kit import PROJECT, TASK, Agent, Desk, FakeClock, Keito, MakeDesk
 from tests.processes import environment, run, wire
 
 pytestmark = pytest.mark.anyio
@@ -53,7 +53,7 @@ async def test_sessions_are_shown_without_a_key_and_without_a_network() -> None:
 
 async def test_a_session_is_one_row_of_a_table(agent: Agent, keito: Keito, clock: FakeClock) -> None:
     await agent.call("log_time", hours=1.25)
-    await agent.call("log_time", hours=0.5, project_id="prj_2")
+    await agent.call("log_time", hours=0.5, project_id="prj_2", task_id=TASK)
     await agent.call("start_timer")
     done = await program(keito, "sessions")
 
@@ -115,7 +115,7 @@ async def test_the_session_that_lived_last_is_shown_first(
 async def test_sessions_of_another_account_are_not_shown(agent: Agent, keito: Keito) -> None:
     await agent.call("log_time", hours=1)
     assert await as_json(keito, "sessions") != []
-    done = await command(keito, "sessions", KEITO_API_KEY=OTHER_KEY)
+    done = await command(keito, "sessions", **another_account(keito))
     assert done.stdout == "No session of this account is known on this machine.\n"
 
 
@@ -140,7 +140,7 @@ async def test_what_was_refused_is_shown_with_the_reason(
     agent: Agent, desk: Desk, keito: Keito, capsys: Capture
 ) -> None:
     async with keito.away():
-        logged = await agent.call("log_time", hours=1.5, project_id="prj_forbidden")
+        logged = await agent.call("log_time", hours=1.5, project_id="prj_forbidden", task_id=TASK)
     await desk.deliver_all()
     head, row, *remarks = await shown(desk, capsys)
     [session] = await described(desk, capsys)

@@ -9,8 +9,8 @@ from keito_mcp.clock import SystemClock
 from keito_mcp.commands.sync import sync
 from keito_mcp.journal import Claimed, Settlement
 from keito_mcp.timesheet import wait_for_turn
-from tests.commands.program import OTHER_KEY, as_json, at_a_terminal, command, program
-from tests.kit import KEY, Agent, Desk, FakeClock, Keito, MakeDesk, Neighbour, until
+from tests.commands.program import another_account, as_json, at_a_terminal, command, program
+from tests.kit import SPOKEN, TASK, Agent, Desk, FakeClock, Keito, MakeDesk, Neighbour, until
 from tests.processes import environment
 
 pytestmark = pytest.mark.anyio
@@ -90,7 +90,7 @@ async def test_a_key_that_keito_refuses_loses_nothing_and_is_said_to_the_person(
 
 async def test_what_keito_refuses_is_said_and_no_longer_waits(agent: Agent, keito: Keito) -> None:
     async with keito.away():
-        await agent.call("log_time", hours=1, project_id="prj_forbidden")
+        await agent.call("log_time", hours=1, project_id="prj_forbidden", task_id=TASK)
     done = await command(keito, "sync")
 
     assert done.returncode == 0
@@ -182,7 +182,7 @@ async def test_progress_is_shown_on_a_terminal_and_cleared_before_the_report(age
 
 async def test_the_queue_of_another_account_is_never_delivered(agent: Agent, keito: Keito) -> None:
     await log_while_keito_is_away(keito, agent, "a")
-    done = await command(keito, "sync", KEITO_API_KEY=OTHER_KEY)
+    done = await command(keito, "sync", **another_account(keito))
 
     assert (done.returncode, done.stdout) == (0, "Delivered 0, refused 0, waiting 0.\n")
     assert keito.requests == []
@@ -191,7 +191,7 @@ async def test_the_queue_of_another_account_is_never_delivered(agent: Agent, kei
 @pytest.mark.parametrize("answer", ["y", "Yes"])
 async def test_adopting_asks_at_a_terminal_and_moves_what_is_agreed_to(agent: Agent, keito: Keito, answer: str) -> None:
     await log_while_keito_is_away(keito, agent, "a")
-    async with at_a_terminal("sync", "--adopt", env=environment(keito, KEITO_API_KEY=OTHER_KEY)) as terminal:
+    async with at_a_terminal("sync", "--adopt", env=environment(keito, **another_account(keito))) as terminal:
         await terminal.shows("[y/N]")
         assert keito.requests == []
         terminal.type(answer)
@@ -202,14 +202,14 @@ async def test_adopting_asks_at_a_terminal_and_moves_what_is_agreed_to(agent: Ag
     assert "It will be billed there." in terminal.shown
     assert "Moved 1 write." in terminal.shown
     assert "Delivered 1, refused 0, waiting 0." in terminal.shown
-    assert KEY not in terminal.shown
+    assert str(SPOKEN[keito.wire.version]["api_key"]) not in terminal.shown
     assert [entry["notes"] for entry in keito.entries()] == ["a"]
 
 
 @pytest.mark.parametrize("answer", ["", "n"])
 async def test_adopting_leaves_where_it_is_what_isnt_agreed_to(agent: Agent, keito: Keito, answer: str) -> None:
     await log_while_keito_is_away(keito, agent, "a")
-    async with at_a_terminal("sync", "--adopt", env=environment(keito, KEITO_API_KEY=OTHER_KEY)) as terminal:
+    async with at_a_terminal("sync", "--adopt", env=environment(keito, **another_account(keito))) as terminal:
         await terminal.shows("[y/N]")
         terminal.type(answer)
         assert await terminal.end() == 0
@@ -221,7 +221,7 @@ async def test_adopting_leaves_where_it_is_what_isnt_agreed_to(agent: Agent, kei
 
 async def test_adopting_with_yes_asks_nobody(agent: Agent, keito: Keito) -> None:
     await log_while_keito_is_away(keito, agent, "a", "b")
-    done = await command(keito, "sync", "--adopt", "--yes", KEITO_API_KEY=OTHER_KEY)
+    done = await command(keito, "sync", "--adopt", "--yes", **another_account(keito))
 
     assert (done.returncode, done.stdout) == (0, "Delivered 2, refused 0, waiting 0.\n")
     assert done.stderr == "Moved 2 writes.\n"
@@ -230,7 +230,7 @@ async def test_adopting_with_yes_asks_nobody(agent: Agent, keito: Keito) -> None
 
 async def test_adopting_is_refused_where_nobody_can_be_asked(agent: Agent, keito: Keito) -> None:
     await log_while_keito_is_away(keito, agent, "a", "b")
-    done = await program(keito, "sync", "--adopt", KEITO_API_KEY=OTHER_KEY)
+    done = await program(keito, "sync", "--adopt", **another_account(keito))
 
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("2 writes wait for ")

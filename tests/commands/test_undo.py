@@ -101,7 +101,9 @@ async def test_discard_of_a_session_without_entries_says_that_there_were_none(ke
 
 
 async def test_restore_makes_the_same_entry_again_under_a_new_id(agent: Agent, keito: Keito) -> None:
-    await agent.call("log_time", hours=1.25, notes="Review", is_billable=False, task_id="t_1", metadata={"ticket": "A"})
+    await agent.call(
+        "log_time", hours=1.25, notes="Review", is_billable=False, task_id="tsk_1", metadata={"ticket": "A"}
+    )
     [before] = keito.entries()
     await command(keito, "discard", "session-1")
     assert keito.entries() == []

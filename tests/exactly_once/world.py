@@ -235,7 +235,7 @@ async def world(folder: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[
         # Nobody sets Keito's clock.
         return NOON + timedelta(seconds=clock.monotonic - began)
 
-    async with embedded_keito(folder / "keito.sqlite3", clock, keitos_time) as keito:
+    async with embedded_keito(folder / "keito.sqlite3", clock, now=keitos_time) as keito:
         made = World(keito, folder / "state", clock, late)
         yield made
         for server in made.servers:

@@ -33,8 +33,10 @@ class Host:
         self.root = folder / "shop"
         (self.root / ".keito").mkdir(parents=True)
         (self.root / ".keito" / "config.yml").touch()
-        account = desk.runtime.settings.account
-        self.rules: Rules | None = Rules(account=account, is_enabled=True, project_id=PROJECT, zone=UTC)
+        settings = desk.runtime.settings
+        self.rules: Rules | None = Rules(
+            account=settings.account, is_enabled=True, project_id=PROJECT, task_id=settings.task_id, zone=UTC
+        )
         self._number = 0
 
     def tell(self, what: str, seconds: float, subagent: str = "", **more: Any) -> None:
@@ -661,6 +663,22 @@ async def test_without_a_project_it_waits_and_says_what_to_do(host: Host, keito:
     assert "keito-mcp init" in (await host.said())[1]
     host.rules = usual
     await host.record()
+    assert standing(keito) == [(1, "2026-03-06")]
+
+
+async def test_without_a_task_it_waits_where_keito_asks_for_one(host: Host, keito: Keito) -> None:
+    assert host.rules is not None
+    usual, host.rules = host.rules, replace(host.rules, task_id=None)
+    host.turn(0, 3600)
+    host.tell("end", 3610)
+    await host.record()
+    if keito.wire.requires_task:
+        assert await host.said() == (
+            "left",
+            "No task is set for this repository, and Keito asks for one: run `keito-mcp init` there.",
+        )
+        host.rules = usual
+        await host.record()
     assert standing(keito) == [(1, "2026-03-06")]
 
 

@@ -56,7 +56,7 @@ async def test_a_timer_whose_process_is_gone_is_stopped_at_its_last_sign_of_life
     assert f"Timer {started['id']} ('Fix') of session lost was left running by an agent that is gone" in said
     assert "it was stopped at its last sign of life, 2026-03-06T13:00:00Z, with 1 h" in said
     assert (keito.entry(started["id"])["hours"], keito.entry(started["id"])["is_running"]) == (1, False)
-    assert keito.methods.count("PATCH") == 1
+    assert keito.stops == [started["id"]]
 
 
 async def test_a_timer_whose_process_is_gone_is_stopped_by_the_queue_too(

@@ -67,10 +67,16 @@ async def test_the_main_agents_timer_ends_with_the_last_sign_of_life_of_its_sess
     answer = await claude.call("start_timer", session=NEXT_SESSION, notes="After")
     assert f"Timer {left['id']} ('Before')" in answer["message"]
     assert "with 0.5 h" in answer["message"]
-    await until(lambda: keito.entry(left["id"])["is_running"] is False)
-    assert keito.entry(left["id"])["hours"] == 0.5
-    assert keito.entry(sub["id"])["is_running"] is True
-    assert keito.entry(answer["id"])["is_running"] is True
+    await until(lambda: keito.entry(left["id"])["hours"] == 0.5)
+    assert keito.entry(left["id"])["is_running"] is False
+    assert (await claude.call("stop_timer", by=SUBAGENT, entry_id=sub["id"]))["hours"] == 1.5
+    clock.pass_time(30 * MINUTE)
+    assert (await claude.call("stop_timer", session=NEXT_SESSION))["hours"] == 0.5
+    assert sorted((entry["notes"], entry["hours"]) for entry in keito.entries()) == [
+        ("After", 0.5),
+        ("Before", 0.5),
+        ("In the background", 1.5),
+    ]
 
 
 async def test_a_sub_agent_that_works_on_gives_no_sign_of_life_for_the_main_agent_that_is_gone(
@@ -86,9 +92,9 @@ async def test_a_sub_agent_that_works_on_gives_no_sign_of_life_for_the_main_agen
     assert f"Timer {left['id']} ('Before')" in answer["message"]
     await heartbeats(desk, clock, 30 * MINUTE)
     await claude.call("log_time", session=NEXT_SESSION, hours=2)
-    await until(lambda: keito.entry(left["id"])["is_running"] is False)
-    assert keito.entry(left["id"])["hours"] == 0.5
-    assert keito.entry(sub["id"])["is_running"] is True
+    await until(lambda: keito.entry(left["id"])["hours"] == 0.5)
+    assert keito.entry(left["id"])["is_running"] is False
+    assert (await claude.call("stop_timer", by=SUBAGENT, entry_id=sub["id"]))["hours"] == 1.5
 
 
 async def test_sub_agents_that_work_on_live_on_once_the_main_agents_timer_is_closed(

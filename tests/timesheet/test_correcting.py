@@ -52,7 +52,8 @@ async def test_an_entry_of_another_session_is_not_corrected(make_desk: MakeDesk,
 
 async def test_an_answer_without_is_running_does_not_restart_what_is_finished_here(agent: Agent, keito: Keito) -> None:
     logged = await agent.call("log_time", hours=1, notes="a")
-    keito.fails("GET", status=200, body=json.dumps({"id": logged["id"], "hours": 1, "notes": "a", "source": "agent"}))
+    without = {"id": logged["id"], "hours": 1, "notes": "a", "source": "agent"}
+    keito.fails("GET", status=200, body=keito.wire.read(without))
     corrected = await agent.call("stop_timer", entry_id=logged["id"], notes="b")
 
     assert corrected["status"] == "updated"

@@ -7,7 +7,7 @@ import pytest
 
 from keito_mcp.identity import Fact, Identity
 from keito_mcp.timesheet import Problem, Worker
-from tests.kit import Agent, Desk, FakeClock, Keito, MakeDesk
+from tests.kit import TASK, Agent, Desk, FakeClock, Keito, MakeDesk
 
 pytestmark = pytest.mark.anyio
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.anyio
 async def test_finished_work_is_one_post_and_two_commits(agent: Agent, keito: Keito, desk: Desk) -> None:
     logged = await agent.call("log_time", hours=1.5, notes="Review", task_id="tsk_1", is_billable=True)
 
-    assert keito.sent == [("POST", "/v1/time-entries")]
+    assert keito.sent == [("POST", keito.wire.entries)]
     body = keito.body()
     assert set(body.pop("metadata")) == {
         "agent_id",
@@ -31,7 +31,7 @@ async def test_finished_work_is_one_post_and_two_commits(agent: Agent, keito: Ke
         "spent_date": "2026-03-06",
         "hours": 1.5,
         "notes": "Review",
-        "is_billable": True,
+        keito.wire.billable: True,
         "source": "agent",
     }
     assert desk.commits == ["create", "settle"]
@@ -92,8 +92,9 @@ async def test_the_same_call_after_two_minutes_is_another_entry(agent: Agent, ke
 async def test_a_call_that_differs_in_anything_is_another_entry(
     agent: Agent, keito: Keito, different: dict[str, Any]
 ) -> None:
-    await agent.call("log_time", hours=1, notes="Review")
-    other = await agent.call("log_time", **{"hours": 1, "notes": "Review", **different})
+    call: dict[str, Any] = {"hours": 1, "notes": "Review", "task_id": TASK}
+    await agent.call("log_time", **call)
+    other = await agent.call("log_time", **{**call, **different})
 
     assert other["status"] == "logged"
     assert len(keito.entries()) == 2
@@ -201,9 +202,9 @@ async def test_notes_of_ten_megabytes_are_refused_before_anything_is_sent(agent:
 
 
 async def test_a_project_id_with_slashes_goes_into_the_body_as_it_is(agent: Agent, keito: Keito) -> None:
-    await agent.call("log_time", hours=1, project_id="../admin/prj")
+    await agent.call("log_time", hours=1, project_id="../admin/prj", task_id=TASK)
 
-    assert keito.sent == [("POST", "/v1/time-entries")]
+    assert keito.sent == [("POST", keito.wire.entries)]
     assert keito.body()["project_id"] == "../admin/prj"
 
 

@@ -193,17 +193,21 @@ async def test_a_queued_stop_that_keito_refuses_is_told_and_not_in_the_way_of_th
     clock.pass_time(timedelta(hours=1))
     async with keito.away():
         await agent.call("stop_timer")
+    clock.pass_time(A_REST)
     keito.fails("PATCH", status=status)
     await desk.deliver()
     second = await agent.call("start_timer", notes="Write")
     asked = await agent.call("stop_timer", entry_id=started["id"])
     stopped = await agent.call("stop_timer", entry_id=started["id"], hours=1)
+    clock.pass_time(timedelta(hours=2))
+    await agent.call("stop_timer", entry_id=second["id"])
 
-    assert second["status"] == "running"
+    assert second["status"] == keito.wire.beside
     assert f"Not made: the update of entry {started['id']}" in second["message"]
     assert asked.is_error
     assert (stopped["status"], stopped["hours"]) == ("stopped", 1)
-    assert {entry["notes"]: entry["is_running"] for entry in keito.entries()} == {"Fix": False, "Write": True}
+    standing = {entry["notes"]: (entry["hours"], entry["is_running"]) for entry in keito.entries()}
+    assert standing == {"Fix": (1, False), "Write": (2, False)}
 
 
 @pytest.mark.parametrize("fault", [{"status": 429, "retry_after": 60}, {"status": 503}, {"cut_before": True}])

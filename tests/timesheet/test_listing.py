@@ -31,7 +31,7 @@ async def test_a_list_is_one_get_with_agent_entries_by_default(agent: Agent, kei
     answer = await agent.call("list_entries")
 
     assert keito.methods == ["GET"]
-    assert keito.requests[0].query == "source=agent&limit=50"
+    assert keito.requests[0].query == f"source=agent&{keito.wire.page(50)}"
     assert [entry["id"] for entry in answer["entries"]] == ids
     assert answer["total_hours"] == 0.5
     assert answer["has_more"] is False
@@ -57,7 +57,7 @@ async def test_every_filter_goes_to_keito_by_its_name(agent: Agent, keito: Keito
         "from=2026-03-01",
         "to=2026-03-06",
         "is_running=false",
-        "limit=200",
+        *keito.wire.page(200).split("&"),
     }
 
 
@@ -86,7 +86,7 @@ async def test_a_session_is_filtered_here_because_keito_cannot(agent: Agent, kei
 
     assert [entry["id"] for entry in current["entries"]] == mine
     assert named.result.structured_content == current.result.structured_content
-    assert keito.requests[0].query == "source=agent&limit=200"
+    assert keito.requests[0].query == f"source=agent&{keito.wire.page(200)}"
 
 
 async def test_a_session_goes_on_in_the_middle_of_a_page(agent: Agent, keito: Keito) -> None:

@@ -150,7 +150,7 @@ async def test_a_timer_that_left_before_its_stop_counts_from_its_true_start(
 
     assert running["is_running"] is True
     assert (stopped["status"], stopped["id"], stopped["hours"]) == ("stopped", running["id"], 1.5)
-    assert keito.methods == ["POST", "GET", "PATCH"]
+    assert keito.methods == ["POST", *keito.wire.before_a_stop, "PATCH", *keito.wire.after_a_stop]
     assert [(entry["hours"], entry["is_running"]) for entry in keito.entries()] == [(1.5, False)]
 
 
@@ -181,7 +181,7 @@ async def test_a_stop_without_keito_is_made_later_with_the_hours_at_the_stop(
     await desk.deliver_all()
 
     assert (stopped["status"], stopped["id"], stopped["hours"]) == ("queued", started["id"], 1)
-    assert keito.methods == ["POST", "GET", "PATCH"]
+    assert keito.methods == ["POST", "GET", "PATCH", *keito.wire.after_a_stop]
     assert [(entry["hours"], entry["is_running"]) for entry in keito.entries()] == [(1, False)]
     assert (await agent.call("stop_timer"))["status"] == "already_stopped"
 
@@ -262,7 +262,8 @@ async def test_other_work_replaces_the_timer_without_keito_when_told_to(
 
     assert replaced["status"] == "queued"
     assert "was stopped first, with 0.5 h" in replaced["message"]
-    assert keito.methods == (["POST", "GET", "PATCH", "POST"] if keito_has_the_first else ["POST", "POST"])
+    stop = ["GET", "PATCH", *keito.wire.after_a_stop] if keito_has_the_first else []
+    assert keito.methods == ["POST", *stop, "POST"]
     assert [(entry["notes"], entry["hours"]) for entry in keito.entries()] == [("Fix", 0.5), ("Write", 2)]
 
 

@@ -41,7 +41,7 @@ async def test_an_entry_that_was_sent_twice_and_arrived_twice_is_one_after_five_
 
     assert too_early == []
     assert keito.methods[4:] == ["GET", "GET", "DELETE"]
-    assert keito.sent[-1] == ("DELETE", f"/v1/time-entries/{copy}")
+    assert keito.sent[-1] == ("DELETE", keito.wire.entry(copy))
     assert [entry["id"] for entry in keito.entries()] == [kept["id"]]
     assert await desk.deliver_all() == []
 
@@ -124,7 +124,7 @@ async def test_an_entry_that_turns_up_after_its_session_was_discarded_is_deleted
 
     assert (discarded["queued"], discarded["discarded"]) == ([lost["id"]], [])
     assert keito.methods.count("POST") == 1
-    assert keito.sent[-1] == ("DELETE", f"/v1/time-entries/{late}")
+    assert keito.sent[-1] == ("DELETE", keito.wire.entry(late))
     assert keito.entries() == []
 
 

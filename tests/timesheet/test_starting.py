@@ -14,7 +14,7 @@ async def test_a_timer_is_one_post_with_the_whole_identity_and_two_commits(
 ) -> None:
     started = await agent.call("start_timer", notes="Fix the login", task_id="tsk_1", is_billable=False)
 
-    assert keito.sent == [("POST", "/v1/time-entries")]
+    assert keito.sent == [("POST", keito.wire.entries)]
     body = keito.body()
     key = body["metadata"].pop("entry_key")
     client = body["metadata"].pop("client")
@@ -24,7 +24,7 @@ async def test_a_timer_is_one_post_with_the_whole_identity_and_two_commits(
         "spent_date": "2026-03-06",
         "is_running": True,
         "notes": "Fix the login",
-        "is_billable": False,
+        keito.wire.billable: False,
         "source": "agent",
         "metadata": {
             "agent_id": "tester",
@@ -124,13 +124,18 @@ async def test_two_servers_on_one_journal_make_one_timer_for_one_session(make_de
     assert len(keito.entries()) == 1
 
 
-async def test_each_session_has_a_timer_of_its_own(make_desk: MakeDesk, keito: Keito) -> None:
+async def test_each_session_has_a_timer_of_its_own(make_desk: MakeDesk, keito: Keito, clock: FakeClock) -> None:
     async with make_desk(session_id="one").client() as one, make_desk(session_id="two").client() as two:
         await one.call("start_timer", notes="Fix the login")
+        clock.pass_time(timedelta(hours=1))
         second = await two.call("start_timer", notes="Fix the login")
+        clock.pass_time(timedelta(hours=1))
+        stopped = [await agent.call("stop_timer") for agent in (one, two)]
 
-    assert second["status"] == "running"
-    assert len(keito.entries()) == 2
+    assert second["status"] == keito.wire.beside
+    assert [answer["hours"] for answer in stopped] == [2, 1]
+    standing = [(entry["id"], entry["metadata"]["session_id"], entry["hours"]) for entry in keito.entries()]
+    assert standing == [(stopped[0]["id"], "one", 2), (stopped[1]["id"], "two", 1)]
 
 
 @pytest.mark.parametrize(
@@ -170,13 +175,17 @@ async def test_without_any_project_the_error_names_the_ways_to_set_one(make_desk
 
 
 async def test_the_default_task_goes_with_the_default_project_only(make_desk: MakeDesk, keito: Keito) -> None:
-    async with make_desk(task_id="tsk_default").client() as agent:
+    async with make_desk(task_id="tsk_1").client() as agent:
         await agent.call("log_time", hours=1, notes="a")
-        await agent.call("log_time", hours=1, notes="b", project_id="prj_other")
-        await agent.call("log_time", hours=1, notes="c", project_id="prj_other", task_id="tsk_other")
+        without = await agent.call("log_time", hours=1, notes="b", project_id="prj_other")
+        await agent.call("log_time", hours=1, notes="c", project_id="prj_other", task_id="tsk_2")
 
     tasks = [(entry["project_id"], entry["task_id"]) for entry in keito.entries()]
-    assert tasks == [("prj_abc", "tsk_default"), ("prj_other", None), ("prj_other", "tsk_other")]
+    assert without.is_error is keito.wire.requires_task
+    if keito.wire.requires_task:
+        assert "task_id" in without.text
+        tasks.insert(1, ("prj_other", None))
+    assert tasks == [("prj_abc", "tsk_1"), ("prj_other", None), ("prj_other", "tsk_2")]
 
 
 async def test_the_callers_metadata_is_added_and_identity_stays_as_it_is_known(agent: Agent, keito: Keito) -> None:

@@ -43,7 +43,7 @@ async def test_a_sub_agents_timer_leaves_the_main_agents_alone(claude: Claude, k
     sub = await claude.call("start_timer", by=SUBAGENT, notes="A part of it")
     clock.pass_time(timedelta(minutes=6))
     stopped = await claude.call("stop_timer", by=SUBAGENT)
-    assert (stopped["id"], stopped["hours"]) == (sub["id"], 0.1)
+    assert (stopped["id"], stopped["hours"]) == (keito.entry(sub["id"])["id"], 0.1)
     assert keito.entry(main["id"])["is_running"] is True
     clock.pass_time(timedelta(minutes=6))
     assert (await claude.call("stop_timer"))["hours"] == 0.3
@@ -60,7 +60,7 @@ async def test_two_sub_agents_of_one_kind_are_two(claude: Claude, keito: Keito) 
     one = await claude.call("start_timer", by=SUBAGENT, notes="The same work")
     two = await claude.call("start_timer", by=TWIN, notes="The same work")
     assert one["id"] != two["id"]
-    assert (await claude.call("stop_timer", by=TWIN))["id"] == two["id"]
+    assert (await claude.call("stop_timer", by=TWIN))["id"] == keito.entry(two["id"])["id"]
     assert [entry["id"] for entry in keito.entries() if entry["is_running"]] == [one["id"]]
 
 
@@ -88,14 +88,15 @@ async def test_a_call_of_an_unknown_agent_doesnt_stop_another_ones_timer(claude:
         assert sub["id"] in refused.text
         assert "entry_id" in refused.text
     assert (await claude.call("start_timer", written=False, notes="Other", replace_running=True)).is_error
-    assert keito.methods == ["POST", "POST", "GET"]
+    assert keito.stops == []
+    assert keito.methods.count("POST") == 2
 
     assert (await claude.call("stop_timer", written=False, entry_id=sub["id"]))["status"] == "stopped"
     assert (await claude.call("stop_timer", written=False))["id"] == main["id"]
 
 
 async def test_the_timer_of_another_agent_is_no_reason_to_refuse_a_call_of_an_unknown_sub_agent(
-    make_desk: MakeDesk, keito: Keito
+    make_desk: MakeDesk, keito: Keito, clock: FakeClock
 ) -> None:
     desk = make_desk(serves_one_user=False, session_id=None, agent_id=None)
     async with desk.client(name="claude-code") as claude, desk.client(name="cursor-vscode") as cursor:
@@ -103,7 +104,9 @@ async def test_the_timer_of_another_agent_is_no_reason_to_refuse_a_call_of_an_un
         other = await cursor.call("start_timer", notes="Two")
         assert own["session_id"] == other["session_id"]
         assert (await claude.call("stop_timer"))["id"] == own["id"]
-    assert keito.entry(other["id"])["is_running"] is True
+        clock.pass_time(timedelta(hours=1))
+        assert (await cursor.call("stop_timer"))["hours"] == 1
+    assert keito.entry(other["id"])["notes"] == "Two"
 
 
 async def test_what_the_hook_left_says_who_calls_where_nothing_is_written_down(
@@ -112,6 +115,8 @@ async def test_what_the_hook_left_says_who_calls_where_nothing_is_written_down(
     main = await claude.call("start_timer", notes="All of it")
     files.leave(spool_row(subagent_id=SUBAGENT, subagent="reviewer"), "toolu_0002")
     sub = await claude.call("start_timer", written=False, notes="A part of it")
-    assert sub["status"] == "running"
+    assert sub["status"] == keito.wire.beside
+    assert keito.entry(main["id"])["is_running"] is True
+    assert (await claude.call("stop_timer", by=SUBAGENT))["status"] == "stopped"
     assert keito.entry(sub["id"])["metadata"]["subagent"] == "reviewer"
     assert keito.entry(main["id"])["is_running"] is True
