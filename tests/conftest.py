@@ -23,6 +23,7 @@ from tests.kit import (
     Keito,
     MakeDesk,
     Neighbour,
+    acquaint,
     embedded_keito,
 )
 
@@ -69,7 +70,9 @@ async def keito(tmp_path: Path, clock: FakeClock, api_version: str, catalogue: C
 
 
 @pytest.fixture
-async def make_desk(keito: Keito, clock: FakeClock, tmp_path: Path, api_version: str) -> AsyncIterator[MakeDesk]:
+async def make_desk(
+    keito: Keito, clock: FakeClock, tmp_path: Path, api_version: str, catalogue: Catalogue
+) -> AsyncIterator[MakeDesk]:
     made: list[Runtime] = []
 
     def make(
@@ -103,6 +106,8 @@ async def make_desk(keito: Keito, clock: FakeClock, tmp_path: Path, api_version:
             beat=beat,
         )
         runtime.__dict__["repository"] = None
+        if catalogue is CATALOGUE:
+            acquaint(runtime, catalogue)
         made.append(runtime)
         return Desk(runtime, build_server(runtime), commits)
 

@@ -18,6 +18,8 @@ from mcp import Client
 from mcp.types import CallToolResult, Implementation, TextContent
 
 from keito_mcp.clock import Instant
+from keito_mcp.keito import Project as KeitoProject
+from keito_mcp.keito import Task as KeitoTask
 from keito_mcp.keito import Timeouts
 from keito_mcp.runtime import Runtime
 from keito_mcp.sandbox import (
@@ -33,6 +35,8 @@ from keito_mcp.sandbox import (
 )
 from keito_mcp.server import KeitoServer
 from keito_mcp.timesheet import Delivered
+from keito_mcp.timesheet.candidates import Kind, Named
+from keito_mcp.timesheet.directory import _Listed
 from tests.wire import WIRES, Wire
 
 NOON = datetime(2026, 3, 6, 12, 0, tzinfo=UTC)
@@ -329,6 +333,16 @@ class Neighbour:
         """End it, and see that it ended."""
         if self._process.returncode is None:
             self._process.communicate("\n")
+
+
+def acquaint(runtime: Runtime, catalogue: Catalogue) -> None:
+    """Let a server know what there is in Keito, for good, so that its calls are no different from those of v1."""
+    never = Instant(datetime(9000, 1, 1, tzinfo=UTC), 1e12, "")
+    directory = runtime.directories.of(runtime.settings.account)
+    projects = [KeitoProject(id=one.id, name=one.name, code=one.code) for one in catalogue.projects if one.is_active]
+    tasks = [KeitoTask(id=one.id, name=one.name, is_default=one.is_default) for one in catalogue.tasks if one.is_active]
+    for kind, known in ((Kind.PROJECT, projects), (Kind.TASK, tasks)):
+        directory._lists[kind] = _Listed(tuple(Named.of(one) for one in known), never)  # noqa: SLF001
 
 
 MakeDesk = Callable[..., Desk]

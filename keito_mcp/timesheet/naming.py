@@ -1,5 +1,6 @@
 """Which project and which task a word means: Keito's lists of them, and the rules by which one is chosen."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,6 +16,9 @@ FRESH = timedelta(minutes=10)
 
 RECENT = timedelta(minutes=1)
 """A list older than this may lack what was just made: it is fetched again before a word counts as unknown."""
+
+_ID = re.compile(r"c[a-z0-9]{24}")
+"""How Keito makes ids (CUID, `keito-openapi-v2.yaml`)."""
 
 MOST_CANDIDATES = 10
 """How many a failure names."""
@@ -113,7 +117,9 @@ class Naming:
 
     async def filter(self, word: str | None) -> Meant:
         """The project that a list is limited to; without a word, none."""
-        return await self._find(Kind.PROJECT, word) if word and self.is_possible else Meant(word)
+        if not word or not self.is_possible or _ID.fullmatch(word):
+            return Meant(word)
+        return await self._find(Kind.PROJECT, word)
 
     async def certain(self, project: str, task: str | None) -> tuple[str, str | None]:
         """The ids of a project and a task for time that nobody asked to be logged, and that can wait.
@@ -132,9 +138,13 @@ class Naming:
     async def _meant(self, kind: Kind, word: str | None) -> Meant:
         if not self.is_possible:
             return Meant(word)
-        if word or (configured := self._configured[kind]) is None:
-            return await self._find(kind, word) if word else await self._unnamed(kind)
-        return await self._find(kind, configured, is_configured=True)
+        word, is_configured = (word, False) if word else (self._configured[kind], True)
+        if word is None:
+            return await self._unnamed(kind)
+        if _ID.fullmatch(word):
+            # Nothing else looks so, and Keito says so itself where there is none with it.
+            return Meant(word)
+        return await self._find(kind, word, is_configured=is_configured)
 
     async def _find(self, kind: Kind, word: str, *, is_configured: bool = False) -> Meant:
         known: Sequence[Named] = ()
