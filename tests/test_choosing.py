@@ -32,6 +32,12 @@ TAKES_NO_TIME = timedelta()
 
 
 @pytest.fixture
+def api_version() -> str:
+    """The settings of v1, which name no task: each test says what is configured."""
+    return "v1"
+
+
+@pytest.fixture
 def catalogue() -> Catalogue:
     return SANDBOX
 

@@ -147,8 +147,6 @@ class Recorder:
             return NOTHING, "Sessions in this repository are not logged (agent_tracking.enabled)."
         if rules.project_id is None:
             return LEFT, "No project is set for this repository: run `keito-mcp init` there."
-        if rules.task_id is None and self._ledger.api.traits.requires_task:
-            return LEFT, "No task is set for this repository, and Keito asks for one: run `keito-mcp init` there."
         if not session.is_restored:
             if has_failed(session.turns) and not rules.keeps_failed:
                 await self._throw_away(session, "The session failed.")

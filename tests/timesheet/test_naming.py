@@ -18,6 +18,12 @@ PROJECTS, TASKS, ENTRIES = ("GET", f"{API}/projects"), ("GET", f"{API}/tasks"), 
 
 
 @pytest.fixture
+def api_version() -> str:
+    """The settings of v1, which name no task: each test says what is configured."""
+    return "v1"
+
+
+@pytest.fixture
 def catalogue() -> Catalogue:
     return SANDBOX
 
