@@ -666,19 +666,14 @@ async def test_without_a_project_it_waits_and_says_what_to_do(host: Host, keito:
     assert standing(keito) == [(1, "2026-03-06")]
 
 
-async def test_without_a_task_it_waits_where_keito_asks_for_one(host: Host, keito: Keito) -> None:
+async def test_without_a_task_it_is_logged_under_the_default_one_where_keito_asks_for_one(
+    host: Host, keito: Keito
+) -> None:
     assert host.rules is not None
-    usual, host.rules = host.rules, replace(host.rules, task_id=None)
+    host.rules = replace(host.rules, task_id=None)
     host.turn(0, 3600)
     host.tell("end", 3610)
     await host.record()
-    if keito.wire.requires_task:
-        assert await host.said() == (
-            "left",
-            "No task is set for this repository, and Keito asks for one: run `keito-mcp init` there.",
-        )
-        host.rules = usual
-        await host.record()
     assert standing(keito) == [(1, "2026-03-06")]
 
 

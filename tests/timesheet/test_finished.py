@@ -202,6 +202,8 @@ async def test_notes_of_ten_megabytes_are_refused_before_anything_is_sent(agent:
 
 
 async def test_a_project_id_with_slashes_goes_into_the_body_as_it_is(agent: Agent, keito: Keito) -> None:
+    if keito.wire.requires_task:
+        pytest.skip("where Keito lists its projects, an id is one of theirs")
     await agent.call("log_time", hours=1, project_id="../admin/prj", task_id=TASK)
 
     assert keito.sent == [("POST", keito.wire.entries)]

@@ -41,7 +41,7 @@ async def test_a_list_is_one_get_with_agent_entries_by_default(agent: Agent, kei
 async def test_every_filter_goes_to_keito_by_its_name(agent: Agent, keito: Keito) -> None:
     answer = await agent.call(
         "list_entries",
-        project_id="prj_a b",
+        project_id="prj_abc",
         user_id="usr_1",
         source="any",
         from_date="2026-03-01",
@@ -52,7 +52,7 @@ async def test_every_filter_goes_to_keito_by_its_name(agent: Agent, keito: Keito
 
     assert not answer.is_error
     assert set(keito.requests[0].query.split("&")) == {
-        "project_id=prj_a+b",
+        "project_id=prj_abc",
         "user_id=usr_1",
         "from=2026-03-01",
         "to=2026-03-06",

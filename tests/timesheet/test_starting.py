@@ -181,11 +181,10 @@ async def test_the_default_task_goes_with_the_default_project_only(make_desk: Ma
         await agent.call("log_time", hours=1, notes="c", project_id="prj_other", task_id="tsk_2")
 
     tasks = [(entry["project_id"], entry["task_id"]) for entry in keito.entries()]
-    assert without.is_error is keito.wire.requires_task
-    if keito.wire.requires_task:
-        assert "task_id" in without.text
-        tasks.insert(1, ("prj_other", None))
-    assert tasks == [("prj_abc", "tsk_1"), ("prj_other", None), ("prj_other", "tsk_2")]
+    # Where every entry has a task, tasks are of no project.
+    assert without.is_error is False
+    by_default = "tsk_1" if keito.wire.requires_task else None
+    assert tasks == [("prj_abc", "tsk_1"), ("prj_other", by_default), ("prj_other", "tsk_2")]
 
 
 async def test_the_callers_metadata_is_added_and_identity_stays_as_it_is_known(agent: Agent, keito: Keito) -> None:
