@@ -12,7 +12,6 @@ from keito_mcp.keito import (
     KeitoError,
     TimeEntry,
     TimeEntryUpdate,
-    Unreachable,
     metadata_size,
 )
 from keito_mcp.timesheet.ledger import Ledger
@@ -48,11 +47,11 @@ class StoppedOnly(Exception):
         self.error = error
 
 
-class RestUnanswered(Unreachable):
+class RestUnanswered(Exception):
     """A timer is stopped, and it isn't known whether the rest of the change was made."""
 
     def __init__(self, error: KeitoError) -> None:
-        super().__init__(f"the timer is stopped, and the rest of the change isn't made: {error}", nothing_written=False)
+        super().__init__(f"the timer is stopped, and the rest of the change isn't made: {error}")
 
 
 async def alter(

@@ -121,9 +121,10 @@ async def deliver(ledger: Ledger, claimed: Claimed) -> TimeEntry | Waiting | Non
             waiting = Waiting("Keito gave no answer to the change.", remaining.total_seconds())
             return await waits(ledger, write, WriteState.UNKNOWN, waiting)
         write = _without_a_persons_notes(write, known, shown)
-        if not await ledger.journal.send(write, ledger.clock.now()):
+        now = ledger.clock.now()
+        if not await ledger.journal.send(write, now):
             return Waiting("Another keito-mcp is sending it just now.")
-        return await send(ledger, write, known, shown, deadline)
+        return await send(ledger, replace(write, sends=write.sends + 1, sent=now), known, shown, deadline)
 
 
 async def _changed(ledger: Ledger, write: Write, known: Entry | None, shown: TimeEntry) -> str | None:
@@ -171,8 +172,8 @@ async def send(
         await _made(ledger, write, known, half.stopped, said_hours=half.stopped.hours is not None, refused=refused)
         half.error.add_note(said)
         raise half.error from None
-    except KeitoError as error:
-        if error.nothing_written:
+    except (KeitoError, RestUnanswered) as error:
+        if isinstance(error, KeitoError) and error.nothing_written:
             return await _not_made(ledger, write, known, error, at_once=at_once)
         made = await _seen_again(ledger, shown, deadline)
         if made is not None and not _was_made(changes, shown, made):

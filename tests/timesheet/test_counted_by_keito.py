@@ -244,3 +244,15 @@ async def test_hours_that_keito_refuses_after_a_late_stop_are_told(
     assert f"Not made: the update of entry {entry_id}" in told["message"]
     assert "The timer itself is stopped, with 6 h as Keito counts them." in told["message"]
     assert "message" not in again
+
+
+@pytest.mark.parametrize("fault", LOST_ANSWERS)
+async def test_a_late_stop_without_an_answer_is_followed_by_its_hours_at_once(
+    agent: Agent, desk: Desk, keito: Keito, clock: FakeClock, fault: dict[str, Any]
+) -> None:
+    await _stopped_late(agent, keito, clock)
+    keito.fails("PATCH", **fault)
+    [delivered] = await desk.deliver()
+
+    assert (delivered.waits, delivered.refused) == (None, None)
+    assert _standing(keito) == [(1, False)]
