@@ -26,6 +26,7 @@ from tests.kit import (
     acquaint,
     embedded_keito,
 )
+from tests.openapi import check_request
 
 _OF_HOSTS = ("KEITO_", "CLAUDE", "CODEX_", "CURSOR_", "GEMINI_", "OPENCODE", "AI_AGENT", "AGENT", "XDG_", "APPDATA")
 
@@ -67,6 +68,10 @@ def api_version() -> str:
 async def keito(tmp_path: Path, clock: FakeClock, api_version: str, catalogue: Catalogue) -> AsyncIterator[Keito]:
     async with embedded_keito(tmp_path / "keito.sqlite3", clock, api_version, catalogue=catalogue) as serving:
         yield serving
+        for request in serving.requests:
+            if request.path.startswith("/api/v2/"):
+                # Whatever else a test is about: nothing is ever sent that Keito's own description doesn't know.
+                check_request(request.method, request.path, request.query, request.body)
 
 
 @pytest.fixture
