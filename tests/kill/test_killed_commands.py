@@ -119,7 +119,10 @@ async def test_a_sync_that_is_killed_while_its_request_is_in_flight_sends_nothin
 async def test_a_sync_that_dies_while_it_adopts_moves_all_of_a_queue_or_nothing(
     machine: Machine, make_desk: MakeDesk, step: str
 ) -> None:
-    async with make_desk(api_key=PERSONS_KEY, timeouts=_AT_ONCE).client() as agent, machine.keito.away():
+    async with (
+        make_desk(api_key=PERSONS_KEY, account_id="co_another", timeouts=_AT_ONCE).client() as agent,
+        machine.keito.away(),
+    ):
         await agent.call("log_time", hours=0.25, notes="logged")
         await agent.call("log_time", hours=0.75, notes="logged, too")
     machine.pass_time(DUE)

@@ -79,9 +79,11 @@ async def test_two_servers_and_a_sync_deliver_everything_and_send_nothing_twice(
 
     made = Counter(request.headers["idempotency-key"] for request in keito.requests if request.method == "POST")
     changed = Counter((request.method, request.path) for request in keito.requests if request.method != "GET")
-    del changed["POST", "/v1/time-entries"]
-    assert (len(made), set(made.values())) == (_LOGS, {1})
-    assert (len(changed), set(changed.values())) == (_STOPS + _DISCARDED, {1})
+    del changed["POST", keito.wire.entries]
+    # Where Keito runs one timer of a user, the others are logged when they stop; and hours follow a stop.
+    in_keito, requests = (1, 2) if keito.wire.counts else (_STOPS, 1)
+    assert (len(made), set(made.values())) == (_LOGS + _STOPS - in_keito, {1})
+    assert (len(changed), set(changed.values())) == (in_keito * requests + _DISCARDED, {1})
     entries = keito.entries()
     assert sorted(entry["hours"] for entry in entries) == sorted(
         [0.5] * _STOPS + [0.25 * (number + 1) for number in range(_LOGS)]
