@@ -128,7 +128,7 @@ def _sandbox(chosen: argparse.Namespace) -> int:
 
     from keito_mcp import paths, sandbox
     from keito_mcp.config import SettingsError
-    from keito_mcp.runtime import open_store
+    from keito_mcp.embedded import open_store
 
     try:
         store = open_store(paths.state_dir())
@@ -263,10 +263,12 @@ def _runtime(
     timeouts: Timeouts | None = None,
     tokens: Callable[[], Collection[str]] | None = None,
 ) -> Runtime:
-    from keito_mcp.runtime import Runtime, embedded_runtime, loaded_for
+    from keito_mcp.runtime import Runtime, loaded_for
 
     token = getattr(chosen, "token", None)
     if "sandbox" in chosen:
+        from keito_mcp.embedded import embedded_runtime
+
         return embedded_runtime(serves_one_user=serves_one_user, tokens=tokens, token=token)
     load = loaded_for(token) if token else None
     return Runtime(load=load, serves_one_user=serves_one_user, timeouts=timeouts, tokens=tokens)

@@ -249,28 +249,6 @@ class Runtime:
             self._store.close()
 
 
-def open_store(folder: Path) -> Store:
-    """The embedded Keito's entries in a state folder.
-
-    Raises:
-        SettingsError: The folder can't be written.
-    """
-    import sqlite3
-
-    from keito_mcp import paths, sandbox
-    from keito_mcp.config import SettingsError
-
-    file = paths.sandbox_file(folder)
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return sandbox.Store(file)
-    except (OSError, sqlite3.Error) as error:
-        raise SettingsError(f"{paths.STATE_DIR_VARIABLE}: the folder {folder} can't be written ({error})") from error
-
-
-EMBEDDED_PROJECT = "prj_sandbox"
-
-
 def loaded_for(token: str) -> Callable[[Path | None], Settings]:
     """Loads the settings of those who call an HTTP server with a token, by its name."""
 
@@ -280,34 +258,3 @@ def loaded_for(token: str) -> Callable[[Path | None], Settings]:
         return Settings.load(folder).of(Principal(token))
 
     return load
-
-
-def embedded_runtime(
-    *,
-    serves_one_user: bool = True,
-    tokens: Callable[[], Collection[str]] | None = None,
-    token: str | None = None,
-) -> Runtime:
-    """A runtime whose Keito is the embedded one, kept in the state folder."""
-
-    def load(folder: Path | None) -> Settings:
-        from pydantic import SecretStr
-
-        from keito_mcp.config import Settings
-
-        settings = Settings.load(folder, with_login=False)
-        fixed = {
-            "api_url": "http://embedded.keito",
-            "api_key": SecretStr("keito_sk_embedded"),
-            "account_id": "embedded",
-            "project_id": settings.project_id or EMBEDDED_PROJECT,
-        }
-        embedded = settings.model_copy(update=fixed)
-        return embedded.of(Principal(token)) if token else embedded
-
-    return Runtime(
-        load=load,
-        embedded=lambda settings: open_store(settings.folder),
-        serves_one_user=serves_one_user,
-        tokens=tokens,
-    )

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from keito_mcp import keito_cli
 from keito_mcp.config import Settings, SettingsError
-from keito_mcp.runtime import embedded_runtime
+from keito_mcp.embedded import embedded_runtime
 
 KEY = "kto_s3cret"
 PLACE = "~/.config/keito/config.toml"
