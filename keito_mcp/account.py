@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _AFTER_A_CALL = 5.0
-"""Seconds that a call may take longer because it delivers what waited."""
+"""Seconds that a call may take longer because it delivers what waited, if it isn't in the midst of a request then."""
+
+_AN_ATTEMPT = 3.0
+"""Seconds for each of those requests."""
 
 _WITH_THE_NEXT_CALL = "Your key isn't kept, so that happens with your next call."
 
@@ -112,6 +115,24 @@ class Account:
         patient = Timeouts(attempt=usual.attempt, read=1.0 + usual.attempt, write=90.0, retry_after=0.0, backoff=60.0)
         return Courier(self._ledger(self.client.paced(turn, patient)), self.name)
 
+    async def deliver_what_waits(self) -> None:
+        """Deliver what waits, in a few seconds; what can't be delivered now goes on waiting, and nothing fails.
+
+        A call waits for this, so no turn is waited for: a rate limit that is reached ends it.
+        """
+        import anyio
+
+        from keito_mcp.keito import Timeouts
+        from keito_mcp.timesheet import Courier
+
+        brief = Timeouts(attempt=_AN_ATTEMPT, read=_AN_ATTEMPT, write=_AN_ATTEMPT, retry_after=0.0, backoff=60.0)
+        try:
+            if await self._runtime.journal.unsettled(self.name):
+                with anyio.move_on_after(_AFTER_A_CALL):
+                    await Courier(self._ledger(self.client.within(brief)), self.name).run(lambda _: None)
+        except Exception:  # noqa: BLE001 -- the call itself is done, whatever becomes of this
+            _log.warning("What waits for %s couldn't be delivered", self.settings.account_is, exc_info=True)
+
     def recorder(self, rules_of: RulesOf | None = None) -> Recorder:
         """Who records sessions as their hosts' events tell them; raises `SettingsError`.
 
@@ -147,20 +168,6 @@ class Account:
             session_is_certain=identity.session_is_certain,
             process=self._runtime.journal.process,
         )
-
-    async def deliver_what_waits(self) -> None:
-        """Deliver what waits, in a few seconds at most; what can't be delivered now goes on waiting."""
-        import anyio
-
-        from keito_mcp.journal import JournalError
-        from keito_mcp.waits import SYNC_RATE
-
-        try:
-            if await self._runtime.journal.unsettled(self.name):
-                with anyio.move_on_after(_AFTER_A_CALL):
-                    await self.courier(SYNC_RATE).run(lambda _: None)
-        except JournalError as error:
-            _log.warning("What waits for %s couldn't be delivered: %s", self.settings.account_is, error)
 
     @property
     def _directory(self) -> Directory:

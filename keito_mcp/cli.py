@@ -270,7 +270,7 @@ def _runtime(
         from keito_mcp.embedded import embedded_runtime
 
         return embedded_runtime(serves_one_user=serves_one_user, tokens=tokens, token=token)
-    load = loaded_for(token) if token else None
+    load = loaded_for(token) if token or getattr(chosen, "key", False) else None
     return Runtime(load=load, serves_one_user=serves_one_user, timeouts=timeouts, tokens=tokens)
 
 

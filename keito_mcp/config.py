@@ -271,10 +271,11 @@ class Settings(BaseSettings):
     def account(self) -> str:
         """Whose entries these are: a hash of the address and the account id, or of the address and the key.
 
-        Of a principal with a key of their own, of all three: two of the same company must not meet here. Of one with
-        a token, of the server's and the token's name.
+        Of a principal with a key of their own, of all three: two of the same company must not meet here, nor a caller
+        and whoever uses the same key without a server, whose entries carry no mark. Of one with a token, of the
+        server's and the token's name.
         """
-        if self._principal is None or (self._principal.api_key is not None and self.account_id is None):
+        if self._principal is None:
             return self.rated_account
         if self._principal.api_key is None:
             return _hashed(self.rated_account, f"token {self._principal.name}")

@@ -49,7 +49,9 @@ async def _listed(ctx: Context[Runtime, Any], kind: Kind, row: Callable[[Named],
     try:
         known = await naming.known(kind)
     except KeitoError as error:
-        return {"problem": explain(error, {}, None)}
+        principal = caller.principal(ctx)
+        own_key = principal is not None and principal.api_key is not None
+        return {"problem": explain(error, {}, None, own_key=own_key)}
     rows = [row(one) for one in known]
     return {f"{kind}s": [{name: value for name, value in one.items() if value is not None} for one in rows]}
 

@@ -249,12 +249,13 @@ class Runtime:
             self._store.close()
 
 
-def loaded_for(token: str) -> Callable[[Path | None], Settings]:
-    """Loads the settings of those who call an HTTP server with a token, by its name."""
+def loaded_for(token: str | None) -> Callable[[Path | None], Settings]:
+    """Loads the settings of those who call an HTTP server with a token, by its name; else with the server's own key."""
 
     def load(folder: Path | None) -> Settings:
         from keito_mcp.config import Settings
 
-        return Settings.load(folder).of(Principal(token))
+        settings = Settings.load(folder)
+        return settings.of(Principal(token) if token else Principal("of KEITO_API_KEY", settings.api_key))
 
     return load

@@ -156,8 +156,9 @@ class KeitoServer(MCPServer[Runtime]):
         from keito_mcp.config import SettingsError
 
         try:
-            content = await CONTENTS[str(uri)](context)
-        except SettingsError as error:
+            with self._in_flight(caller.principal(context)):
+                content = await CONTENTS[str(uri)](context)
+        except (SettingsError, ToolError) as error:
             content = {"problem": str(error)}
         return [ReadResourceContents(content=json.dumps(content, indent=1), mime_type="application/json")]
 

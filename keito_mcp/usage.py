@@ -107,7 +107,9 @@ def _add_journal_commands(commands: Commands[argparse.ArgumentParser], shared: a
     discard.add_argument("--reason", help="why, for the journal")
     restore = commands.add_parser("restore", parents=[shared], help="make the entries of a discarded session again")
     for command in (sessions, sync, discard, restore):
-        command.add_argument("--token", metavar="NAME", help="of those who call an HTTP server with this token")
+        whose = command.add_mutually_exclusive_group()
+        whose.add_argument("--token", metavar="NAME", help="of those who call an HTTP server with this token")
+        whose.add_argument("--key", action="store_true", help="of those who call one with the key in KEITO_API_KEY")
     for command in (discard, restore):
         command.add_argument("session", metavar="SESSION", help="its id, as `keito-mcp sessions` shows it")
     init = commands.add_parser("init", help="write this repository's .keito/config.yml: where its agents' time goes")

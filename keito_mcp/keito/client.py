@@ -103,10 +103,15 @@ class Client:
         self.timeouts = self._connections.timeouts
         self._turn: Callable[[], Awaitable[None]] | None = None
 
+    def within(self, timeouts: Timeouts) -> Self:
+        """The same client with other time limits."""
+        other = copy.copy(self)
+        other.timeouts = timeouts
+        return other
+
     def paced(self, turn: Callable[[], Awaitable[None]], timeouts: Timeouts) -> Self:
         """The same client for work that nobody waits for: each request waits for its turn."""
-        paced = copy.copy(self)
-        paced.timeouts = timeouts
+        paced = self.within(timeouts)
         paced._turn = turn  # noqa: SLF001 -- its own class
         return paced
 

@@ -17,11 +17,8 @@ from keito_mcp.keito import (
 from keito_mcp.timesheet.ledger import Ledger
 from keito_mcp.timesheet.matching import edited_by_a_person, same_notes
 from keito_mcp.timesheet.waiting import is_away
-from keito_mcp.timesheet.work import parse_utc
+from keito_mcp.timesheet.work import HOURS_WRITTEN, parse_utc
 from keito_mcp.waits import LATE_ARRIVAL
-
-HOURS_WRITTEN = "hours_written"
-"""The key of the metadata that tells which hours an HTTP server wrote last."""
 
 _LATENCY = Decimal("0.001")
 """Hours that may pass between counting a timer and Keito's own count of it."""

@@ -17,6 +17,12 @@ from keito_mcp.version import __version__
 MARK = "principal"
 """The key of the metadata that tells a principal's entries from those of others."""
 
+HOURS_WRITTEN = "hours_written"
+"""The key of the metadata that tells which hours an HTTP server wrote last."""
+
+_OURS = frozenset({MARK, HOURS_WRITTEN})
+"""What only a server says, whatever its caller's metadata says."""
+
 CLIENT = f"keito-mcp/{__version__}"
 
 
@@ -66,13 +72,13 @@ class Worker:
         Raises:
             Problem: It takes more than Keito's 4096 bytes. Nothing is cut: identity is never truncated.
         """
-        metadata = self.identity.metadata({**self.configured, **work.metadata}, self.repository)
+        given = {name: value for name, value in {**self.configured, **work.metadata}.items() if name not in _OURS}
+        metadata = self.identity.metadata(given, self.repository)
         metadata["entry_key"] = entry_key
         if started_at is not None:
             metadata["started_at"] = started_at
         metadata["client"] = CLIENT
         if self.mark is not None:
-            # The server's word, whatever the caller's metadata says.
             metadata[MARK] = self.mark
         try:
             size = metadata_size(metadata)

@@ -113,7 +113,8 @@ class Access:
 
 def user(principal: Principal) -> AuthenticatedUser:
     """A principal as the SDK knows it, which lets only whoever opened a session use it."""
-    return AuthenticatedUser(AccessToken(token="", client_id=principal.name, scopes=[]))
+    whose = f"{principal.name} {principal.account_id or ''}"
+    return AuthenticatedUser(AccessToken(token="", client_id=whose, scopes=[]))
 
 
 def _bearer(given: Sequence[str]) -> str:
@@ -128,5 +129,4 @@ def _bearer(given: Sequence[str]) -> str:
 def _of_key(key: str, account_id: str | None) -> Principal:
     if account_id is not None and not _ACCOUNT_ID.fullmatch(account_id):
         raise Denied("Keito-Account-Id isn't the id of an account", "invalid_request")
-    name = sha256(f"{account_id or ''}\n{key}".encode()).hexdigest()
-    return Principal(name, SecretStr(key), account_id)
+    return Principal(sha256(key.encode()).hexdigest(), SecretStr(key), account_id)

@@ -27,6 +27,7 @@ class Edges:
         allowed_origins: Origins whose web pages may send requests, beside those of this machine.
         trusted_proxies: Addresses and networks whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed.
         most_sessions: Sessions that may be open at a time, of either transport.
+        most_of_one: Those of them that one caller may have open.
         idle: Seconds after which a session that nobody uses is closed.
         body_limit: The most bytes of a request's body.
         body_seconds: Seconds in which a body must have come.
@@ -36,6 +37,7 @@ class Edges:
     allowed_origins: Sequence[str] = ()
     trusted_proxies: Sequence[str] = ()
     most_sessions: int = 10_000
+    most_of_one: int = 1_000
     idle: float = 12 * 3600.0
     body_limit: int = 1024 * 1024
     body_seconds: float = 30.0
@@ -61,11 +63,13 @@ class Unfit(Exception):
 
     Attributes:
         status: The HTTP status that says so.
+        headers: What goes with it.
     """
 
-    def __init__(self, status: int, why: str) -> None:
+    def __init__(self, status: int, why: str, headers: dict[str, str] | None = None) -> None:
         super().__init__(why)
         self.status = status
+        self.headers = headers or {}
 
 
 def refuse_ambiguous(headers: Headers) -> None:

@@ -65,14 +65,20 @@ def http_app(server: KeitoServer, access: Access | None = None, edges: Edges | N
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         async with anyio.create_task_group() as tasks, server.session_manager.run():
             tasks.start_soon(server.runtime.work_in_background)
-            if access.tokens is not None and access.tokens.file is not None and hasattr(signal, "SIGHUP"):
+            if access.tokens is not None and hasattr(signal, "SIGHUP"):
                 await tasks.start(_read_tokens_at_sighup, gate)
             yield
             tasks.cancel_scope.cancel()
         await server.runtime.aclose()
 
     health = [Route("/healthz", _is_alive), Route("/readyz", _readiness_of(server.runtime))]
-    gate = Gate(Starlette(routes=[*http.routes, *sse.routes, *health], lifespan=lifespan), access, edges)
+
+    def sessions_of(user: str) -> int:
+        owners = server.session_manager._session_owners  # noqa: SLF001 -- the SDK counts them nowhere else
+        return sum(owner["client_id"] == user for owner in owners.values())
+
+    app = Starlette(routes=[*http.routes, *sse.routes, *health], lifespan=lifespan)
+    gate = Gate(app, access, edges, sessions_of)
     return gate
 
 
@@ -96,7 +102,12 @@ async def _read_tokens_at_sighup(gate: Gate, *, task_status: TaskStatus[None] = 
         task_status.started()
         async for _ in signals:
             try:
-                gate.read_tokens_again()
+                for name in gate.read_tokens_again():
+                    _log.warning(
+                        "%s has no token any more; what waits for it is delivered by `keito-mcp sync --token %s`",
+                        name,
+                        name,
+                    )
             except SettingsError as error:
                 _log.error("The tokens stay what they were: %s", error)
 

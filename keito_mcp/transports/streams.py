@@ -56,8 +56,11 @@ class Streams:
     @contextmanager
     def opened(self, principal: Principal | None, *, is_session: bool) -> Iterator[Stream]:
         """A stream for as long as it is open; raises `Unfit` where there are as many sessions as there may be."""
-        if is_session and sum(stream.is_session for stream in self._open) >= self._edges.most_sessions:
-            raise Unfit(503, "too many sessions are open")
+        if is_session:
+            sessions = [stream for stream in self._open if stream.is_session]
+            own = sum(stream.principal == principal for stream in sessions)
+            if len(sessions) >= self._edges.most_sessions or (principal and own >= self._edges.most_of_one):
+                raise Unfit(503, "too many sessions are open")
         stream = Stream(principal, is_session)
         self._open.add(stream)
         try:

@@ -9,7 +9,7 @@ from starlette.datastructures import Headers
 
 from keito_mcp.config import Settings, SettingsError
 from keito_mcp.principal import Principal
-from keito_mcp.transports.access import Access, Auth, Denied, Refused
+from keito_mcp.transports.access import Access, Auth, Denied, Refused, user
 from keito_mcp.transports.tokens import Tokens
 
 ONE, ANOTHER = "made-up-token-of-one", "made-up-token-of-another"
@@ -75,6 +75,11 @@ UNUSABLE = {
     "a space": "made up token of one",
     "not ASCII": "made-up-tökén-of-one",
     "a file that isn't there": "/nowhere/tokens",
+    "a file by a relative path": "etc/keito/tokens-of-the-team",
+    "a file by its address": "file:///etc/keito/tokens",
+    "a variable that nobody expanded": "${KEITO_MCP_TOKENS}",
+    "a path with a variable": "$HOME/keito-tokens",
+    "a hash that lacks a digit": f"alice:{'0' * 63}",
     "the same token twice": f"one:{hashed(ONE)},two:{hashed(ONE)}",
 }
 
@@ -131,8 +136,10 @@ def test_a_key_stands_for_itself_and_its_account_and_no_representation_shows_it(
     assert one is not None
     assert elsewhere is not None
     assert one == same
-    assert len({one.name, another and another.name, elsewhere.name}) == 3
+    assert another is not None
+    assert one.name == elsewhere.name != another.name
     assert (one.account_id, elsewhere.account_id) == (None, "co_1")
+    assert user(one).username != user(elsewhere).username
     assert one.api_key is not None
     assert one.api_key.get_secret_value() == "keito_sk_one"
     assert "keito_sk_one" not in f"{one!r}{one.name}{access!r}"
@@ -187,10 +194,10 @@ def test_a_callers_key_never_goes_to_the_address_or_the_account_of_the_operators
     assert len({settings.account, caller.account, by_token.account}) == 3
 
 
-def test_two_keys_of_one_company_are_two_accounts_and_a_key_is_the_same_with_and_without_a_server() -> None:
+def test_two_keys_of_one_company_are_two_accounts_and_a_caller_another_one_than_the_same_key_without_a_server() -> None:
     one, another = (Principal(name, SecretStr(f"kto_{name}"), "co_1") for name in ("one", "another"))
     settings = Settings()
     assert len({settings.of(one).account, settings.of(another).account}) == 2
     alone = Principal("alone", SecretStr("keito_sk_alone"))
-    assert settings.of(alone).account == Settings(api_key=SecretStr("keito_sk_alone")).account
+    assert settings.of(alone).account != Settings(api_key=SecretStr("keito_sk_alone")).account
     assert settings.of(one).api_url == "https://app.keito.ai"

@@ -370,3 +370,30 @@ async def test_nothing_listens_for_anything_but_http(a_team: Team) -> None:
         "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
     )
     assert status_of(await spoken(a_team.url, upgrade.encode())) in {400, 406}
+
+
+@pytest.mark.parametrize(
+    "request_", ["HEAD /sse", "HEAD /mcp", "PUT /mcp", "POST /sse", "GET /messages/", "OPTIONS /mcp"]
+)
+async def test_a_method_that_an_address_does_not_take_is_refused(a_team: Team, request_: str) -> None:
+    async with raw(a_team.url) as client:
+        refused = await client.request(*request_.split(), headers=ALICE)
+    assert refused.status_code == 405
+    assert refused.headers["allow"]
+
+
+async def test_one_caller_can_not_take_all_sessions(make_desk: MakeDesk) -> None:
+    a_team = team(make_desk, "token")
+    bob = {"Authorization": f"Bearer {TOKENS[1]}"}
+    async with a_team.serving(Edges(most_sessions=5, most_of_one=2)), raw(a_team.url) as client:
+        opened = [(await client.post("/mcp", headers=ALICE, json=GREETING)).status_code for _ in range(3)]
+        assert opened == [200, 200, 503]
+        assert (await client.post("/mcp", headers=bob, json=GREETING)).status_code == 200
+        async with AsyncExitStack() as streams:
+            statuses = [
+                (await streams.enter_async_context(client.stream("GET", "/sse", headers=headers))).status_code
+                for headers in (ALICE, ALICE, ALICE, bob)
+            ]
+        assert statuses == [200, 200, 503, 200]
+        async with a_team.agent(a_team.alice) as modern:
+            assert (await modern.call("log_time", hours=1))["status"] == "logged"

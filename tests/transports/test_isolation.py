@@ -241,3 +241,31 @@ async def test_one_caller_too_many_at_a_time_is_told_so_and_nothing_is_sent(
         monkeypatch.setattr("keito_mcp.server.MOST_CALLS", 1)
         assert (await alice.call("log_time", hours=1))["status"] == "logged"
     assert len(keito.entries()) == 1
+
+
+async def test_a_caller_and_the_same_key_without_a_server_leave_each_others_entries_alone(
+    make_desk: MakeDesk, keito: Keito
+) -> None:
+    a_team = team(make_desk, "key")
+    alone = make_desk(api_key=a_team.alice, agent_id="agent", session_id="session-1")
+    async with alone.client() as agent, a_team.serving(), a_team.agent(a_team.alice) as alice:
+        keito.fails("POST", cut_after=True)
+        keito.fails("GET", status=503, times=10)
+        assert (await agent.call("log_time", hours=1, notes="Alone"))["status"] == "queued"
+        keito.faults.clear()
+        running = await agent.call("start_timer", notes="Alone, too")
+        keito.clock.pass_time(timedelta(minutes=5))
+        assert (await alice.call("stop_timer")).is_error
+        await alice.call("list_entries")
+        await alone.deliver_all()
+        assert keito.entry(running["id"])["is_running"] is True
+        assert (await agent.call("stop_timer"))["id"] == running["id"]
+    assert sorted(entry["notes"] for entry in keito.entries()) == ["Alone", "Alone, too"]
+
+
+async def test_a_principal_can_not_be_named_in_metadata_without_a_server_either(
+    make_desk: MakeDesk, keito: Keito
+) -> None:
+    async with make_desk().client() as agent:
+        logged = await agent.call("log_time", hours=1, metadata={"principal": "token bob", "hours_written": "1"})
+    assert not {"principal", "hours_written"} & keito.entry(logged["id"])["metadata"].keys()

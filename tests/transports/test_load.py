@@ -18,7 +18,7 @@ CALLS_OF_EACH = 25
 
 async def test_500_calls_in_flight_of_20_principals_are_each_made_once(keito: Keito, tmp_path: Path) -> None:
     # Keito holds each of them for as long as it takes until all of them are there.
-    keito.fails("POST", delay=3.0, times=CALLS_OF_EACH * len(TEAM_KEYS))
+    keito.fails("POST", delay=6.0, times=CALLS_OF_EACH * len(TEAM_KEYS))
     settings = environment(keito, KEITO_API_KEY=None, KEITO_LOG_LEVEL="WARNING")
     answered: Counter[str] = Counter()
     waiting: list[int] = []
