@@ -55,13 +55,10 @@ class Account:
     @property
     def mark(self) -> str | None:
         """What tells the entries of a principal from those of others, in Keito, whichever replica made them."""
-        if self.settings.principal is None:
+        principal = self.settings.principal
+        if principal is None:
             return None
-        return (
-            f"token {self.settings.principal.name}"
-            if self.settings.principal.api_key is None
-            else f"key {self.name[:12]}"
-        )
+        return f"key {self.name[:12]}" if principal.has_own_key else f"token {principal.name}"
 
     @cached_property
     def client(self) -> Client:
@@ -186,7 +183,7 @@ class Account:
         from keito_mcp.timesheet import MARK, Ledger, Place
 
         runtime, settings = self._runtime, self.settings
-        has_own_key = self.settings.principal is not None and self.settings.principal.api_key is not None
+        has_own_key = settings.principal is not None and settings.principal.has_own_key
         place = Place(
             day=settings.day,
             locks=runtime.locks,

@@ -22,3 +22,8 @@ class Principal:
     name: str
     api_key: SecretStr | None = None
     account_id: str | None = None
+
+    @property
+    def has_own_key(self) -> bool:
+        """Whether their own key goes to Keito, and not the server's."""
+        return self.api_key is not None

@@ -50,7 +50,7 @@ async def _listed(ctx: Context[Runtime, Any], kind: Kind, row: Callable[[Named],
         known = await naming.known(kind)
     except KeitoError as error:
         principal = caller.principal(ctx)
-        own_key = principal is not None and principal.api_key is not None
+        own_key = principal is not None and principal.has_own_key
         return {"problem": explain(error, {}, None, own_key=own_key)}
     rows = [row(one) for one in known]
     return {f"{kind}s": [{name: value for name, value in one.items() if value is not None} for one in rows]}

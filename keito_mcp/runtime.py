@@ -179,7 +179,7 @@ class Runtime:
 
     async def delivered_for(self, principal: Principal | None) -> None:
         """After a call: what waits for a principal is delivered while their key is here; never fails a call."""
-        if principal is not None and principal.api_key is not None:
+        if principal is not None and principal.has_own_key:
             await self.account_of(principal).deliver_what_waits()
 
     def _embedded_app(self) -> ASGIApp | None:

@@ -138,7 +138,7 @@ class KeitoServer(MCPServer[Runtime]):
             project_id = self.runtime.settings.project_id
         except SettingsError:
             project_id = None
-        own_key = principal is not None and principal.api_key is not None
+        own_key = principal is not None and principal.has_own_key
         if isinstance(error, Exception) and (text := explain(error, arguments, project_id, own_key=own_key)):
             return " ".join([text, *getattr(error, "__notes__", [])])
         _log.error("%s failed unexpectedly", name, exc_info=error)

@@ -12,10 +12,9 @@ from keito_mcp.config import SettingsError, variable
 _SETTING = variable("mcp_tokens")
 _HASHED = re.compile(r"([^\s:,]{1,64}):([0-9a-fA-F]{64})")
 _PATH = re.compile(r"~?[/\\]|\.{1,2}[/\\]|[A-Za-z]:[/\\]")
-_PLAIN = re.compile(r"[!-~]+")
-_SUSPECT = re.compile(r"[$(){}:/\\]")
-"""What stands in a path, in a variable that nobody expanded, or in a hash with its name."""
 _SHORTEST = 16
+_PLAIN = re.compile(rf"[^$(){{}}:/\\\x00-\x20\x7f-\U0010ffff]{{{_SHORTEST},}}")
+"""No blank, and nothing that stands in a path, in a variable that nobody expanded, or in a hash with its name."""
 
 
 class Tokens:
@@ -79,7 +78,7 @@ def _entry(text: str) -> tuple[str, str]:
     token = text.strip()
     if match := _HASHED.fullmatch(token):
         return match[2].lower(), match[1]
-    if len(token) < _SHORTEST or not _PLAIN.fullmatch(token) or _SUSPECT.search(token) or Path(token).exists():
+    if not _PLAIN.fullmatch(token) or Path(token).exists():
         raise SettingsError(
             f"{_SETTING} holds a token that is no token: it needs {_SHORTEST} or more letters, digits and other ASCII "
             r"characters, without spaces and $ { } : / \, so that nobody guesses it and it is no path that was mistyped"
