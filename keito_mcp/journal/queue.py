@@ -179,7 +179,9 @@ def _record(connection: sqlite3.Connection, write: Write, outcome: WriteState, s
 
 def _overtake(connection: sqlite3.Connection, write: Write, settlement: Settlement) -> None:
     """Drop what waits for an entry that is deleted, or that Keito refused to make."""
-    deleted = write.kind is WriteKind.DELETE and settlement.outcome is WriteState.DONE
+    # One that finds nothing left to delete is dropped.
+    gone = {WriteState.DONE, WriteState.DROPPED}
+    deleted = write.kind is WriteKind.DELETE and settlement.outcome in gone
     never_made = write.kind is WriteKind.CREATE and settlement.outcome is WriteState.REFUSED
     if deleted or never_made:
         drop(connection, write, settlement, "The entry is gone.")

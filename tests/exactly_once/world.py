@@ -14,7 +14,7 @@ import pytest
 from keito_mcp.answers import DiscardAnswer, EntryAnswer, Status
 from keito_mcp.config import Settings
 from keito_mcp.identity import Fact, Identity
-from keito_mcp.journal import Journal, Write, WriteKind
+from keito_mcp.journal import Journal, Write
 from keito_mcp.keito import Timeouts
 from keito_mcp.runtime import Runtime
 from keito_mcp.sandbox import Fault
@@ -198,14 +198,9 @@ class World:
         raise AssertionError(f"still waiting: {await self.waiting(server)}")
 
     async def waiting(self, server: Server) -> list[Write]:
-        """What is still to be brought to Keito: neither what is held, nor a change of what was discarded."""
-        journal, waiting = server.runtime.journal, []
-        for write in await journal.unsettled(server.runtime.settings.account):
-            entry = await journal.find(write.account, write.entry_key) if write.entry_key else None
-            is_moot = write.kind is WriteKind.UPDATE and entry is not None and not entry.is_wanted
-            if not write.is_held and not is_moot:
-                waiting.append(write)
-        return waiting
+        """What is still to be brought to Keito."""
+        writes = await server.runtime.journal.unsettled(server.runtime.settings.account)
+        return [write for write in writes if not write.is_held]
 
     async def stop_what_runs_here(self, server: Server) -> None:
         """Stop the timers that Keito has no room for, so that their time is in Keito too."""
