@@ -1,6 +1,6 @@
 """Where Keito is: its addresses, and which other ones may be given a key."""
 
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 from urllib.parse import urlsplit
 
 from keito_mcp.api_version import Version
@@ -30,10 +30,12 @@ def base_url(value: str) -> str:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host's name or address is of this machine alone."""
-    if host == "localhost":
+    """Return whether a host's name or address is of this machine alone."""
+    if host.lower().removesuffix(".") == "localhost":
         return True
     try:
-        return ip_address(host).is_loopback
+        address = ip_address(host)
     except ValueError:
         return False
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return (mapped or address).is_loopback

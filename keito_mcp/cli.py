@@ -49,8 +49,9 @@ def _log_to_stderr() -> None:
     logging.basicConfig(
         stream=sys.stderr, level=level if known else logging.WARNING, format="keito-mcp %(levelname)s %(message)s"
     )
-    # It would log each header of each answer.
-    logging.getLogger("httpcore").setLevel(logging.WARNING)
+    # They would log the head of each answer as it came; what it may say of a key isn't theirs to know.
+    for name in ("httpcore", "httpx"):
+        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def _stdio(chosen: argparse.Namespace) -> int:

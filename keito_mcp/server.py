@@ -6,7 +6,7 @@ import json
 import logging
 from collections import Counter
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from mcp.server import CacheHint, MCPServer
 from mcp.server.lowlevel.helper_types import ReadResourceContents
@@ -97,7 +97,7 @@ class KeitoServer(MCPServer[Runtime]):
         principal = caller.principal(context) if context else None
         try:
             with self._in_flight(principal):
-                result = await super().call_tool(name, arguments, context)
+                result = await super().call_tool(name, self._without_key(arguments, principal), context)
                 await self.runtime.delivered_for(principal)
                 return result
         except UnexpectedToolError as error:
@@ -110,6 +110,17 @@ class KeitoServer(MCPServer[Runtime]):
             if isinstance(error.__cause__, ToolError):
                 raise ToolError(UNUSABLE_ANSWER) from None
             raise ToolError(f"{error}. Valid tools: {', '.join(self._arguments)}.") from None
+
+    def _without_key(self, arguments: dict[str, Any], principal: Principal | None) -> dict[str, Any]:
+        """Return arguments that can go into the journal and onto an invoice: an agent may have read the key."""
+        from keito_mcp.config import SettingsError
+        from keito_mcp.keito.secrets import Redactor
+
+        try:
+            key = principal.api_key if principal and principal.has_own_key else self.runtime.settings.api_key
+        except SettingsError:
+            return arguments
+        return cast("dict[str, Any]", Redactor(key.get_secret_value()).content(arguments)) if key else arguments
 
     @contextmanager
     def _in_flight(self, principal: Principal | None) -> Iterator[None]:

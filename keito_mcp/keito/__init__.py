@@ -1,7 +1,8 @@
 """The thin adapter to Keito's REST API: HTTP and Keito's models, and nothing of MCP."""
 
 from keito_mcp.keito.api import KeitoApi, Traits
-from keito_mcp.keito.client import Client, Connections, Timeouts
+from keito_mcp.keito.client import Client
+from keito_mcp.keito.connections import Connections, Timeouts
 from keito_mcp.keito.errors import (
     AuthenticationFailed,
     Conflict,

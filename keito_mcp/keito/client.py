@@ -1,30 +1,27 @@
-"""One HTTP client for the life of the server: addresses, time limits, and failures turned into `KeitoError`."""
+"""Requests to Keito: sent with a key, within time limits, and failures turned into `KeitoError`."""
 
 import copy
 import json
+import logging
 import random
-import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
-from functools import cached_property
 from http import HTTPStatus
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, Self
 
 import anyio
 import httpx
-import truststore
-from starlette.types import ASGIApp
 
 from keito_mcp.keito import errors
+from keito_mcp.keito.connections import Connections, Timeouts
 from keito_mcp.keito.refusal import Refusal
-from keito_mcp.version import __version__
+from keito_mcp.keito.secrets import Redactor
+
+_log = logging.getLogger(__name__)
 
 _MESSAGE_LIMIT = 300
-_MOST_CONNECTIONS = 1000
-"""More than callers are let in at a time: a call that waits for a connection of another's would look lost."""
-_KEPT_CONNECTIONS = 50
+_LONGEST_READ = 65_536
+"""Characters of a text from outside that are looked at."""
 _ESCAPED_SURROGATE = (b"\\ud", b"\\uD")
 _CONNECTION_NEVER_MADE = (
     httpx.ConnectError,
@@ -33,57 +30,6 @@ _CONNECTION_NEVER_MADE = (
     httpx.ProxyError,
     httpx.UnsupportedProtocol,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """How long a call may take, in seconds."""
-
-    attempt: float = 10.0
-    read: float = 30.0
-    """The deadline of a read with its retries."""
-    write: float = 15.0
-    """The deadline of a write with its look-up."""
-    retry_after: float = 10.0
-    """The longest `Retry-After` that is waited for within a call."""
-    backoff: float = 0.5
-    """The first pause between two attempts of a read; it doubles."""
-
-
-class Connections:
-    """The connections to Keito, shared by all whose requests go there; nothing of any of them stays here."""
-
-    def __init__(self, *, timeouts: Timeouts | None = None, app: ASGIApp | None = None) -> None:
-        """Nothing is connected, and no TLS set up, before the first request.
-
-        Args:
-            timeouts: Other limits than the usual ones.
-            app: What answers in this process, in place of the network (the embedded Keito).
-        """
-        self.timeouts = timeouts or Timeouts()
-        self.are_traced = app is None
-        self._app = app
-
-    @cached_property
-    def http(self) -> httpx.AsyncClient:
-        """The HTTP client, without a key."""
-        connecting = 0.8 * self.timeouts.attempt
-        return httpx.AsyncClient(
-            headers={"Accept": "application/json", "User-Agent": f"keito-mcp/{__version__}"},
-            # Sooner than the whole attempt: a connection that is cancelled while it is made would stay open.
-            timeout=httpx.Timeout(self.timeouts.attempt, connect=connecting, pool=connecting),
-            limits=httpx.Limits(max_connections=_MOST_CONNECTIONS, max_keepalive_connections=_KEPT_CONNECTIONS),
-            follow_redirects=False,
-            transport=httpx.ASGITransport(self._app) if self._app else None,
-            verify=truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
-            # A cookie that Keito sets for one caller must not travel with the next one's request.
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
-        )
-
-    async def aclose(self) -> None:
-        """Close the connections, if any were made."""
-        if "http" in self.__dict__:
-            await self.http.aclose()
 
 
 class Client:
@@ -99,6 +45,7 @@ class Client:
         """
         self._base_url = base_url
         self._api_key = api_key
+        self._redactor = Redactor(api_key)
         self._connections = connections or Connections()
         self.timeouts = self._connections.timeouts
         self._turn: Callable[[], Awaitable[None]] | None = None
@@ -190,11 +137,12 @@ class Client:
         body: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Any:  # noqa: ANN401 -- JSON
-        departure = _Departure(traced=self._connections.are_traced)
-        http = self._connections.http
+        url = httpx.URL(f"{self._base_url}{path}")
+        departure = self._connections.departure(url)
+        http = self._connections.to(url)
         request = http.build_request(
             method,
-            f"{self._base_url}{path}",
+            url,
             params=query,
             json=body,
             headers={"Authorization": f"Bearer {self._api_key}", **(headers or {})},
@@ -210,8 +158,15 @@ class Client:
             ) from error
         except httpx.HTTPError as error:
             never_made = isinstance(error, _CONNECTION_NEVER_MADE) or not departure.happened
-            raise errors.Unreachable(_what_happened(error), nothing_written=never_made) from error
-        return _parsed(response)
+            said = self._redactor.text(_what_happened(error)[:_LONGEST_READ])[:_MESSAGE_LIMIT]
+            raise errors.Unreachable(said, nothing_written=never_made) from self._cause(error)
+        _log.debug("%s %s: %d", method, path, response.status_code)
+        return _parsed(response, self._redactor)
+
+    def _cause(self, error: Exception) -> Exception | None:
+        """Return the error as the cause of another one, or None where a traceback with it would show the key."""
+        texts = [str(one) for one in _chain(error)]
+        return error if [self._redactor.text(text) for text in texts] == texts else None
 
 
 @asynccontextmanager
@@ -223,16 +178,11 @@ async def _deadline(seconds: float) -> AsyncIterator[None]:
         raise errors.Unreachable(f"no answer within {seconds:g} s", nothing_written=False) from error
 
 
-class _Departure:
-    """Whether a request has begun to leave: before that, nothing can have been written."""
-
-    def __init__(self, *, traced: bool) -> None:
-        self.happened = not traced
-
-    async def __call__(self, event: str, _: object) -> None:
-        """Told by the transport of each step of an exchange."""
-        if event.endswith("send_request_headers.started"):
-            self.happened = True
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error and what led to it, as a traceback shows them."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def _what_happened(error: httpx.HTTPError) -> str:
@@ -244,7 +194,7 @@ def _what_happened(error: httpx.HTTPError) -> str:
     return f"{type(error).__name__}: {error}".rstrip(": ")
 
 
-def _parsed(response: httpx.Response) -> Any:  # noqa: ANN401 -- JSON
+def _parsed(response: httpx.Response, redactor: Redactor) -> Any:  # noqa: ANN401 -- JSON
     if response.status_code == HTTPStatus.NO_CONTENT:
         return None
     try:
@@ -252,11 +202,13 @@ def _parsed(response: httpx.Response) -> Any:  # noqa: ANN401 -- JSON
         if any(escape in response.content for escape in _ESCAPED_SURROGATE):
             # Half a character can be written in JSON, but not in the UTF-8 of an answer to a host.
             content = json.loads(json.dumps(content, ensure_ascii=False).encode("utf-8", "replace"))
+        if redactor.may_stand_in(response.content):
+            content = redactor.content(content)
     except (ValueError, RecursionError):
         content = None
     if response.is_success and content is not None:
         return content
-    raise _error(response, content)
+    raise _error(response, content, redactor)
 
 
 _ERROR_OF_STATUS: Mapping[int, Callable[..., errors.StatusError]] = {
@@ -268,9 +220,13 @@ _ERROR_OF_STATUS: Mapping[int, Callable[..., errors.StatusError]] = {
 }
 
 
-def _error(response: httpx.Response, content: object) -> errors.StatusError:
+def _error(response: httpx.Response, content: object, redactor: Redactor) -> errors.StatusError:
     status = response.status_code
     said = Refusal.read(content)
+
+    def text(value: object) -> str | None:
+        return _text(redactor.text(value[:_LONGEST_READ])) if isinstance(value, str) else None
+
     kind: Callable[..., errors.StatusError]
     if response.is_client_error:
         kind = _ERROR_OF_STATUS.get(status, errors.InvalidRequest)
@@ -280,10 +236,10 @@ def _error(response: httpx.Response, content: object) -> errors.StatusError:
         kind = errors.UnexpectedAnswer
     return kind(
         status,
-        _text(said.message) or _text(response.reason_phrase) or "no reason given",
-        code=_text(said.code),
-        field=_text(said.field),
-        request_id=_text(response.headers.get("X-Request-Id")),
+        text(said.message) or text(response.reason_phrase) or "no reason given",
+        code=text(said.code),
+        field=text(said.field),
+        request_id=text(response.headers.get("X-Request-Id")),
         retry_after=_seconds(response.headers.get("Retry-After")),
     )
 

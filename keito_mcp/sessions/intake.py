@@ -10,6 +10,7 @@ from keito_mcp import checkout, spool
 from keito_mcp.clock import Clock
 from keito_mcp.journal import Journal, TakenIn
 from keito_mcp.sessions import events
+from keito_mcp.sessions.notes import without_secrets
 from keito_mcp.waits import KEPT
 
 _A_CALL_LOOKS_FOR_ITS_FILE = timedelta(minutes=10)
@@ -68,6 +69,8 @@ class Intake:
             newer = row is not None and row.get("version") != spool.VERSION
             self._remove_after(file, KEPT if newer else _UNREADABLE_FOR)
             return None
+        if isinstance(message := row.get("message"), str):
+            row["message"] = without_secrets(message)
         where = row.get("folder")
         root = checkout.find(where) if isinstance(where, str) else None
         return TakenIn(name, str(row["session_id"]), root or "", event.at.wall.timestamp(), row)
