@@ -27,6 +27,20 @@ _AFTER_A_CALL = 5.0
 _AN_ATTEMPT = 3.0
 """Seconds for each of those requests."""
 
+_KEY_IS_AT = "in Keito under Settings → API & Developers"
+_NO_KEY = (
+    f"KEITO_API_KEY is not set; make a key {_KEY_IS_AT} and set it, or log in with Keito's own CLI (keito auth login)"
+)
+NO_ACCOUNT = (
+    "KEITO_ACCOUNT_ID is not set, and Keito takes a key that begins with kto_ only together with the account's id; the "
+    f"id stands {_KEY_IS_AT}, beside the key: set KEITO_ACCOUNT_ID to it where KEITO_API_KEY is set, or run keito-mcp "
+    "init --workspace-id ID"
+)
+_NO_ACCOUNT_OF_CALLER = (
+    "This client's key begins with kto_, which Keito takes only together with the account's id; the id stands "
+    f"{_KEY_IS_AT}, beside the key: send it in the header Keito-Account-Id beside Authorization"
+)
+
 _WITH_THE_NEXT_CALL = "Your key isn't kept, so that happens with your next call."
 
 
@@ -62,16 +76,20 @@ class Account:
 
     @cached_property
     def client(self) -> Client:
-        """The HTTP client; raises `SettingsError` where there is no key."""
+        """The HTTP client.
+
+        Raises:
+            SettingsError: There is no key, or Keito wants an account's id beside it and there is none.
+        """
         from keito_mcp.config import SettingsError
         from keito_mcp.keito import Client
 
-        key = self.settings.api_key
+        key, principal = self.settings.api_key, self.settings.principal
         if key is None:
-            raise SettingsError(
-                "KEITO_API_KEY is not set; make a key in Keito under Settings → API and set it, "
-                "or log in with Keito's own CLI (keito auth login)"
-            )
+            raise SettingsError(_NO_KEY)
+        if self.settings.lacks_account:
+            is_callers = not self._runtime.serves_one_user and principal is not None and principal.has_own_key
+            raise SettingsError(_NO_ACCOUNT_OF_CALLER if is_callers else NO_ACCOUNT)
         return Client(self.settings.api_url, key.get_secret_value(), self._runtime.connections)
 
     @cached_property

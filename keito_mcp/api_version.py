@@ -5,7 +5,8 @@ from typing import Literal
 
 Version = Literal["v1", "v2"]
 
-_PREFIXES: dict[str, Version] = {"kto_": "v2", "keito_sk_": "v1"}
+_BESIDE_AN_ACCOUNT = "kto_"
+_PREFIXES: dict[str, Version] = {_BESIDE_AN_ACCOUNT: "v2", "keito_sk_": "v1"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,11 @@ def choose(key: str | None, given: Version | None) -> Choice:
         if key.startswith(prefix):
             return Choice(version, f"the key starts with {prefix}")
     return Choice("v1", f"the key starts with none of {', '.join(_PREFIXES)}")
+
+
+def needs_account(key: str, version: Version) -> bool:
+    """Return whether Keito takes a key only together with the account's id."""
+    return version == "v2" and key.startswith(_BESIDE_AN_ACCOUNT)
 
 
 def written_out(value: object) -> object:

@@ -10,19 +10,31 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BeforeValidator, Field, PrivateAttr, SecretStr, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PrivateAttr,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from keito_mcp import address, keito_cli, paths
-from keito_mcp.api_version import Choice, Version, choose, written_out
+from keito_mcp.api_version import Choice, Version, choose, needs_account, written_out
 from keito_mcp.principal import Principal
 from keito_mcp.repository import NAME, Configuration, ConfigurationError
 
 _PRINTABLE_ASCII = re.compile(r"[\x21-\x7e]+")
-_UNEXPANDED = re.compile(r"\$\{[^}]*\}")
+_UNEXPANDED = re.compile(r"\$\{[^}]*\}|\$[A-Za-z_]\w*|%\w+%|\{env:\w+\}")
 """What hosts leave in place of a variable that isn't set."""
 
 _IDENTITY_LIMIT = 200
+
+_OLDER_NAMES = {"account_id": "KEITO_WORKSPACE_ID"}
+"""Variables of earlier versions of Keito's CLI, which count where the newer one is not set."""
 
 
 class SettingsError(Exception):
@@ -35,6 +47,11 @@ def _stripped(value: object) -> object:
     if _UNEXPANDED.fullmatch(value.strip()):
         raise ValueError(f"holds the text {value.strip()}: the host found no such variable where it was started")
     return value.strip()
+
+
+def _says(value: object) -> bool:
+    """Return whether a variable holds more than what a host leaves in place of one that isn't set."""
+    return bool(value) and not (isinstance(value, str) and _UNEXPANDED.fullmatch(value.strip()))
 
 
 def _blank_is_unset(value: object) -> object:
@@ -77,7 +94,9 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="KEITO_", env_ignore_empty=True, extra="ignore", frozen=True)
 
-    api_key: Annotated[SecretStr | None, Field(description="Your Keito API key (Settings → API in Keito).")] = None
+    api_key: Annotated[
+        SecretStr | None, Field(description="Your Keito API key (Settings → API & Developers in Keito).")
+    ] = None
     api_version: Annotated[
         Version | None,
         BeforeValidator(written_out),
@@ -89,7 +108,10 @@ class Settings(BaseSettings):
     )
     account_id: Annotated[
         Text | None,
-        Field(description="Your Keito account (company) id; keeps the journal together when a key is rotated."),
+        Field(
+            description="Your Keito account (company) id, which stands beside the key; a key that begins with `kto_` "
+            "needs it. Else the CLI's older `KEITO_WORKSPACE_ID`."
+        ),
     ] = None
     project_id: Annotated[Text | None, Field(description="Project for work that names none.")] = None
     task_id: Annotated[Text | None, Field(description="Task for work that names none.")] = None
@@ -128,6 +150,14 @@ class Settings(BaseSettings):
     log_level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR"], Field(description="How much goes to stderr.")
     ] = "WARNING"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_older_names(cls, given: dict[str, Any]) -> dict[str, Any]:
+        # A host's block names the account for the keys that need one; for others nobody sets it.
+        usable = {field: value for field, value in given.items() if field not in _OLDER_NAMES or _says(value)}
+        older = {field: os.environ.get(name, "") for field, name in _OLDER_NAMES.items()}
+        return {**{field: value for field, value in older.items() if _says(value)}, **usable}
 
     @field_validator("api_key", mode="after")
     @classmethod
@@ -169,7 +199,7 @@ class Settings(BaseSettings):
         Raises:
             SettingsError: One or more settings can't be used; the text names each and says why.
         """
-        settings = cls._checked({}, variable)
+        settings = cls._checked({}, variable_read)
         try:
             configuration = Configuration.of(folder) if folder else None
             login = keito_cli.find() if with_login and settings.api_key is None else None
@@ -237,8 +267,10 @@ class Settings(BaseSettings):
         if self._login and field in self._login.values:
             return self._login.place
         in_the_file = getattr(self._configuration, _IN_THE_FILE.get(field, ""), None)
-        from_the_file = in_the_file == getattr(self, field) and variable(field) not in os.environ
-        return NAME if in_the_file is not None and from_the_file else "environment"
+        read = variable_read(field)
+        if in_the_file is not None and in_the_file == getattr(self, field) and not _says(os.environ.get(read)):
+            return NAME
+        return "environment" if read == variable(field) else f"environment ({read})"
 
     def of(self, principal: Principal) -> Self:
         """These settings for calls that are made on behalf of a principal, with their key where they have their own."""
@@ -259,6 +291,13 @@ class Settings(BaseSettings):
     def principal(self) -> Principal | None:
         """Whose settings these are; None where they are the server's own."""
         return self._principal
+
+    @property
+    def lacks_account(self) -> bool:
+        """Return whether Keito takes the key only together with an account's id, and none is known."""
+        return bool(
+            self.api_key and not self.account_id and needs_account(self.api_key.get_secret_value(), self.version)
+        )
 
     @property
     def rated_account(self) -> str:
@@ -313,6 +352,13 @@ class Settings(BaseSettings):
 def variable(field: str) -> str:
     """The environment variable of a field of `Settings`."""
     return f"KEITO_{field.upper()}"
+
+
+def variable_read(field: str) -> str:
+    """Return the variable that a field is read from: an older name where that alone is set."""
+    older = _OLDER_NAMES.get(field, "")
+    is_older = _says(os.environ.get(older)) and not _says(os.environ.get(variable(field)))
+    return older if is_older else variable(field)
 
 
 def _hashed(*parts: str) -> str:

@@ -99,7 +99,7 @@ def _settings(settings: Settings, *, embedded: bool) -> dict[str, dict[str, Any]
     for field in Settings.model_fields:
         value = getattr(settings, field)
         source = settings.source(field)
-        if source == "environment" and embedded and variable(field) not in os.environ:
+        if source.startswith("environment") and embedded and variable(field) not in os.environ:
             source = "--sandbox"
         if field in {"api_key", "mcp_tokens"}:
             value = "set, not shown" if value else None

@@ -21,6 +21,7 @@ from keito_mcp.timesheet import Problem
 
 _NOTHING_WRITTEN = "Nothing was written."
 _NOT_CHANGED = "Nothing was changed by this call."
+_FOR_KTO = "for a key that begins with kto_ (both are in Keito under Settings → API & Developers)"
 _CHECK_URL = "Ask the user to check KEITO_API_URL."
 
 
@@ -38,7 +39,8 @@ def explain(
     if isinstance(error, Problem):
         return str(error)
     if isinstance(error, SettingsError):
-        return f"{_sentence(str(error))} Nothing was sent to Keito. Correct the setting and restart keito-mcp."
+        next_step = "Ask the user to correct it." if own_key else "Correct the setting and restart keito-mcp."
+        return f"{_sentence(str(error))} Nothing was sent to Keito. {next_step}"
     if isinstance(error, JournalError):
         return f"{_sentence(str(error))} Nothing was sent to Keito. Put that right, then call again."
     if isinstance(error, StatusError):
@@ -57,11 +59,11 @@ def _of_status(error: StatusError, project_id: object, *, own_key: bool) -> str:
     said = f'Keito says "{error.message}"{_reference(error)}.'
     match error:
         case AuthenticationFailed() if own_key:
-            happened = "Keito doesn't accept the key that this client presents as its bearer token (401)."
-            advice = "Ask the user to make a key in Keito under Settings → API, for the client's Authorization header."
+            happened = f"Keito doesn't accept the key that this client presents as its bearer token (401): {said}"
+            advice = f"Ask the user to check the client's header Authorization, and Keito-Account-Id {_FOR_KTO}."
         case AuthenticationFailed():
-            happened = "Keito doesn't accept the key (401)."
-            advice = "Ask the user to make a key in Keito under Settings → API, set KEITO_API_KEY to it, and restart."
+            happened = f"Keito doesn't accept the key (401): {said}"
+            advice = f"Ask the user to check KEITO_API_KEY, and KEITO_ACCOUNT_ID {_FOR_KTO}, and to restart keito-mcp."
         case PermissionDenied():
             happened = f"The key's user may not do this (403), for project {project_id or 'unknown'}: {said}"
             advice = "Use a project that the user is assigned to, or ask the user for the assignment."

@@ -62,9 +62,12 @@ EXPLAINED: dict[str, tuple[Exception, str, str, str]] = {
     ),
     "401": (
         AuthenticationFailed(401, "bad key"),
-        "Keito doesn't accept the key (401).",
+        'Keito doesn\'t accept the key (401): Keito says "bad key".',
         NOTHING_WRITTEN,
-        "Ask the user to make a key in Keito under Settings → API, set KEITO_API_KEY to it, and restart.",
+        (
+            "Ask the user to check KEITO_API_KEY, and KEITO_ACCOUNT_ID for a key that begins with kto_ (both are in "
+            "Keito under Settings → API & Developers), and to restart keito-mcp."
+        ),
     ),
     "403": (
         PermissionDenied(403, "not assigned"),
@@ -158,6 +161,14 @@ def test_a_403_names_the_project_of_the_call_before_the_default_one() -> None:
     assert "for project prj_default:" in (explain(error, {"project_id": ""}, "prj_default") or "")
     assert "for project prj_default:" in (explain(error, {"project_id": None}, "prj_default") or "")
     assert "for project unknown:" in (explain(error, {}, None) or "")
+
+
+def test_a_caller_with_a_key_of_its_own_is_told_of_its_headers_and_of_no_setting_of_the_server() -> None:
+    text = explain(AuthenticationFailed(401, "send the company's id"), {}, None, own_key=True) or ""
+    assert 'Keito says "send the company\'s id"' in text
+    assert "Authorization" in text
+    assert "Keito-Account-Id" in text
+    assert "KEITO_" not in text
 
 
 @pytest.mark.parametrize("error", [ValueError("x"), RuntimeError(), KeyError("y"), OSError(2, "z")], ids=repr)

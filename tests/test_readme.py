@@ -71,7 +71,7 @@ async def test_the_examples_stdio_entry_starts_a_server_that_works(
     repository_root: Path, keito: Keito, tmp_path: Path
 ) -> None:
     entry = json.loads((repository_root / "mcp.json.example").read_text("utf-8"))["mcpServers"]["keito"]
-    given = {"${KEITO_API_KEY}": KEY, "${KEITO_PROJECT_ID:-}": ""}
+    given = {"${KEITO_API_KEY}": KEY, "${KEITO_ACCOUNT_ID:-}": "", "${KEITO_PROJECT_ID:-}": ""}
     env = {name: given[value] for name, value in entry["env"].items()}
     env |= {"KEITO_API_URL": keito.url, "KEITO_STATE_DIR": str(tmp_path / "state")}
     command = shutil.which(entry["command"], path=str(Path(sys.executable).parent))

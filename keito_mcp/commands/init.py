@@ -13,7 +13,9 @@ from typing import Any
 import yaml
 
 from keito_mcp import checkout
+from keito_mcp.account import NO_ACCOUNT
 from keito_mcp.commands.terminal import say, say_aside
+from keito_mcp.config import Settings, SettingsError
 from keito_mcp.repository import NAME, Configuration, ConfigurationError, content
 
 _IGNORED = "/.keito/"
@@ -21,6 +23,10 @@ _QUESTIONS = {
     "project_id": "Keito project id: ",
     "project_name": "Its name, for people (may be empty): ",
     "task_id": "Task id of that project (may be empty): ",
+}
+_ACCOUNT = "workspace_id"
+_QUESTION_OF_ACCOUNT = {
+    _ACCOUNT: "Account id, beside the key in Keito under Settings → API & Developers (may be empty): "
 }
 _SKILL_FIRST = (
     "version",
@@ -67,7 +73,7 @@ def init(asked: Asked, *, as_json: bool) -> bool:
         if not sys.stdin.isatty():
             say_aside("Which project? Nobody can be asked here: give --project-id.")
             return False
-        given |= _ask(asked.fields)
+        given |= _ask(asked.fields, {**_QUESTIONS, **(_QUESTION_OF_ACCOUNT if _lacks_account(root) else {})})
     written = _merged(earlier, given, asked)
     configuration = Configuration.of_content(written)
     if configuration.project_id is None:
@@ -80,12 +86,22 @@ def init(asked: Asked, *, as_json: bool) -> bool:
         say_aside("KEITO_PROJECT_ID is set here, and goes before the file's project.")
     _write(file, written)
     _ignore(root)
+    if configuration.workspace_id is None and _lacks_account(root):
+        say_aside(f"{NO_ACCOUNT}.")
     say(json.dumps(written, indent=1, ensure_ascii=False) if as_json else _described(root, configuration))
     return True
 
 
-def _ask(given: Mapping[str, str | None]) -> dict[str, str]:
-    answers = {name: given.get(name) or _answer(question) for name, question in _QUESTIONS.items()}
+def _lacks_account(root: Path) -> bool:
+    try:
+        return Settings.load(root).lacks_account
+    except SettingsError:
+        # Which setting is wrong is said by `doctor` and by each call.
+        return False
+
+
+def _ask(given: Mapping[str, str | None], questions: Mapping[str, str]) -> dict[str, str]:
+    answers = {name: given.get(name) or _answer(question) for name, question in questions.items()}
     return {name: answer for name, answer in answers.items() if answer}
 
 

@@ -44,7 +44,7 @@ class Progress:
 def reason(error: Exception) -> str:
     """What kept a command from its work, as a sentence for a person."""
     if isinstance(error, AuthenticationFailed):
-        return "Keito doesn't accept the key (401); set another one in KEITO_API_KEY."
+        return f"{unreachable(error)} Check KEITO_API_KEY, and KEITO_ACCOUNT_ID for a key that begins with kto_."
     if isinstance(error, KeitoError) and is_away(error):
         return unreachable(error)
     text = str(error)

@@ -105,7 +105,7 @@ def unreachable(error: object) -> str:
     if isinstance(error, RateLimited):
         return "Keito's rate limit is reached (429)."
     if isinstance(error, AuthenticationFailed):
-        return "Keito doesn't accept the key (401)."
+        return f'Keito doesn\'t accept the key (401): Keito says "{error.message}".'
     return f"Keito can't be reached now ({error})."
 
 
