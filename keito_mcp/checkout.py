@@ -21,10 +21,9 @@ LONGEST = 65_536
 _GIT = ".git"
 _LINK = "gitdir:"
 
-_READ = os.O_RDONLY
 # Windows has none of these, nor FIFOs in folders.
-for _flag in ("O_NOFOLLOW", "O_NONBLOCK", "O_CLOEXEC", "O_NOCTTY", "O_BINARY"):
-    _READ |= getattr(os, _flag, 0)
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+_NO_WAITING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
 _OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 """The folder that this package was imported from."""
 
@@ -76,33 +75,41 @@ def read(folder: str, name: str) -> bytes:
     Raises:
         OSError: There is no such file, or it is no small regular one; its `strerror` says why.
     """
-    descriptor = _open(folder, name)
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, "it is not a regular file")
+    parent, file = os.path.split(name)
+    for part in (parent, name) if parent else (name,):
+        if os.path.islink(os.path.join(folder, part)):
+            raise OSError(errno.ELOOP, f"{os.path.basename(part)} is a link")
+
+    def within(_: str, flags: int) -> int:
+        if os.open not in os.supports_dir_fd:
+            return regular(os.path.join(folder, name), flags)
+        # What lies in a project may be exchanged for a link at any moment.
+        directory = os.open(os.path.join(folder, parent), flags | os.O_DIRECTORY | _NO_LINK)
+        try:
+            return regular(file, flags | _NO_LINK, directory)
+        finally:
+            os.close(directory)
+
+    with open(file, "rb", buffering=0, opener=within) as opened:
         content = b""
-        while len(content) <= LONGEST and (block := os.read(descriptor, LONGEST + 1 - len(content))):
+        while len(content) <= LONGEST and (block := opened.read(LONGEST + 1 - len(content))):
             content += block
-    finally:
-        os.close(descriptor)
     if len(content) > LONGEST:
         raise OSError(errno.EFBIG, f"it is larger than {LONGEST // 1024} KiB")
     return content
 
 
-def _open(folder: str, name: str) -> int:
-    parent, file = os.path.split(name)
-    for part in (parent, name) if parent else (name,):
-        if os.path.islink(os.path.join(folder, part)):
-            raise OSError(errno.ELOOP, f"{os.path.basename(part)} is a link")
-    if os.open not in os.supports_dir_fd:
-        return os.open(os.path.join(folder, name), _READ)
-    # The folder itself is a real path; what lies in it may be exchanged at any moment.
-    directory = os.open(os.path.join(folder, parent) if parent else folder, _READ | os.O_DIRECTORY)
-    try:
-        return os.open(file, _READ, dir_fd=directory)
-    finally:
-        os.close(directory)
+def regular(file: str, flags: int, directory: int | None = None) -> int:
+    """Open a regular file and wait for nothing: an `opener` for `open`.
+
+    Raises:
+        OSError: It can't be opened, or is no regular file; `strerror` says why.
+    """
+    descriptor = os.open(file, flags | _NO_WAITING, dir_fd=directory)
+    if stat.S_ISREG(os.fstat(descriptor).st_mode):
+        return descriptor
+    os.close(descriptor)
+    raise OSError(errno.EINVAL, "it is not a regular file")
 
 
 def _upwards(folder: str) -> Iterator[str]:

@@ -91,14 +91,13 @@ def _leave_word(state: str, event: str | None, host: str | None) -> None:
         row["message"] = message.strip().partition("\n\n")[0][:_LONGEST_MESSAGE] or None
     spool.write(file, {name: value for name, value in row.items() if value is not None})
     if is_wanted and row["event"] in _ENDS:
-        _deliver(folder)
+        _deliver(state, folder)
 
 
 def _redacts(root: str) -> bool:
     """Whether a repository's configuration says that notes are redacted; to read its YAML would take too long."""
     try:
-        with open(os.path.join(root, checkout.CONFIG), encoding="utf-8", errors="replace") as opened:
-            text = opened.read(1 << 16).lower()
+        text = checkout.read(root, checkout.CONFIG).decode(errors="replace").lower()
     except OSError:
         # What it says isn't known; the event is kept all the same.
         return True
@@ -170,30 +169,43 @@ def _host_process(boot_id: object) -> str | None:
         return None
 
 
-def _deliver(folder: str) -> None:
+def _deliver(state: str, folder: str) -> None:
     """Start delivering in a process of its own, which outlives the host; a plugin's hook knows the plugin's key."""
     import subprocess
 
     given = {f"KEITO_{name}": os.environ.get(_PLUGIN_OPTION + name, "") for name in _SETTINGS}
     # A variable that is empty is none, as for the plugin's server.
-    environment = {**os.environ, **{name: value for name, value in given.items() if not os.environ.get(name) and value}}
+    given = {name: value for name, value in given.items() if not os.environ.get(name) and value}
+    state = os.path.abspath(state)
     apart = {"creationflags": 0x00000208} if sys.platform == "win32" else {"start_new_session": True}
-    subprocess.Popen(
-        [sys.executable, "-m", "keito_mcp", "sync", "--json"],
+    subprocess.Popen(  # noqa: S603 -- this program itself
+        [sys.executable, _python_flags(), "-m", "keito_mcp", "sync", "--json", f"--folder={os.path.abspath(folder)}"],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        cwd=folder if os.path.isdir(folder) else None,
-        env=environment,
+        cwd=state,
+        env={**_environment(folder), **given, paths.STATE_DIR_VARIABLE: state},
         **apart,
     )
+
+
+def _python_flags() -> str:
+    """This interpreter's own ways to import less, and no import from the folder that it is started in."""
+    return f"-P{'E' * sys.flags.ignore_environment}{'s' * sys.flags.no_user_site}"
+
+
+def _environment(folder: str) -> dict[str, str]:
+    """The environment, without what leads Python to modules of the project: relative paths, and paths in it."""
+    ways = {name: checkout.outside(folder, value) for name, value in os.environ.items() if name.startswith("PYTHON")}
+    kept = {name: os.pathsep.join(entries) for name, entries in ways.items() if entries}
+    return {name: value for name, value in os.environ.items() if name not in ways} | kept
 
 
 def _log(state: str, what: str) -> None:
     """A line about what went wrong; where even that can't be written, nothing."""
     file = os.path.join(state, "hook.log")
     try:
-        os.makedirs(state, mode=0o700, exist_ok=True)
+        paths.make_private(state)
         if os.path.exists(file) and os.path.getsize(file) > _LONGEST_LOG:
             os.replace(file, f"{file}.1")
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)

@@ -1,5 +1,6 @@
 """`keito-mcp init`: write this repository's `.keito/config.yml`, and say what will be logged."""
 
+import errno
 import json
 import os
 import sys
@@ -57,11 +58,12 @@ def init(asked: Asked, *, as_json: bool) -> bool:
         Whether it was written.
 
     Raises:
-        ConfigurationError: A file that is there can't be read, or what was given can't stand in one.
+        ConfigurationError: A file that is there can't be read, what was given can't stand in one, or git can't be told
+            to leave the file out.
     """
     root = Path(checkout.root(str(Path.cwd())))
     file = root / checkout.CONFIG
-    earlier = content(root) if file.exists() else {}
+    earlier = content(root) if os.path.lexists(file) else {}
     given = {name: value for name, value in asked.fields.items() if value}
     if "project_id" not in given and "project_id" not in earlier:
         if not sys.stdin.isatty():
@@ -119,26 +121,41 @@ def _merged(earlier: Mapping[str, Any], given: Mapping[str, str], asked: Asked) 
 
 
 def _write(file: Path, written: Mapping[str, Any]) -> None:
-    text = yaml.safe_dump(dict(written), sort_keys=False, allow_unicode=True)
     try:
-        file.parent.mkdir(exist_ok=True)
-        unfinished = file.with_name(f".{file.name}.new")
-        unfinished.write_text(text, "utf-8")
-        unfinished.replace(file)
+        _replace(file, yaml.safe_dump(dict(written), sort_keys=False, allow_unicode=True))
     except OSError as error:
         raise ConfigurationError(f"{NAME}: it can't be written ({error.strerror})") from error
 
 
 def _ignore(root: Path) -> None:
-    """Keep the file out of commits, without a change that is one itself."""
+    """Keep the file out of commits, without a change that is one itself; raises `ConfigurationError`."""
+    if not os.path.lexists(root / ".git"):
+        return
     common = git.run(root, "rev-parse", "--git-common-dir", patience=10)
     if common is None:
-        return
-    exclude = (root / common) / "info" / "exclude"
-    lines = exclude.read_text("utf-8").splitlines() if exclude.exists() else []
-    if _IGNORED not in lines:
-        exclude.parent.mkdir(exist_ok=True)
-        exclude.write_text("\n".join([*lines, _IGNORED, ""]), "utf-8")
+        raise ConfigurationError(f"{NAME} is written, but git may see it: git doesn't tell where its own folder is")
+    exclude = root / common / "info" / "exclude"
+    try:
+        read = checkout.read(str(root / common), "info/exclude") if os.path.lexists(exclude) else b""
+        lines = read.decode().splitlines()
+        if _IGNORED not in lines:
+            _replace(exclude, "\n".join([*lines, _IGNORED, ""]))
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise ConfigurationError(
+            f"{NAME} is written, but git sees it: .git/info/exclude can't be changed ({reason})"
+        ) from error
+
+
+def _replace(file: Path, text: str) -> None:
+    """Write a small file of a repository, which may be anybody's, through no link; raises OSError."""
+    file.parent.mkdir(exist_ok=True)
+    if file.parent.is_symlink():
+        raise OSError(errno.ELOOP, f"{file.parent.name} is a link")
+    unfinished = file.with_name(f".{file.name}.{os.getpid()}.new")
+    with unfinished.open("x", encoding="utf-8") as opened:
+        opened.write(text)
+    unfinished.replace(file)
 
 
 def _described(root: Path, configuration: Configuration) -> str:
