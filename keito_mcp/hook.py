@@ -91,7 +91,7 @@ def _leave_word(state: str, event: str | None, host: str | None) -> None:
         row["message"] = message.strip().partition("\n\n")[0][:_LONGEST_MESSAGE] or None
     spool.write(file, {name: value for name, value in row.items() if value is not None})
     if is_wanted and row["event"] in _ENDS:
-        _deliver(state, folder)
+        _deliver(folder)
 
 
 def _redacts(root: str) -> bool:
@@ -169,14 +169,14 @@ def _host_process(boot_id: object) -> str | None:
         return None
 
 
-def _deliver(state: str, folder: str) -> None:
+def _deliver(folder: str) -> None:
     """Start delivering in a process of its own, which outlives the host; a plugin's hook knows the plugin's key."""
     import subprocess
 
     given = {f"KEITO_{name}": os.environ.get(_PLUGIN_OPTION + name, "") for name in _SETTINGS}
     # A variable that is empty is none, as for the plugin's server.
     given = {name: value for name, value in given.items() if not os.environ.get(name) and value}
-    state = os.path.abspath(state)
+    state = os.path.abspath(paths.state_folder())
     apart = {"creationflags": 0x00000208} if sys.platform == "win32" else {"start_new_session": True}
     subprocess.Popen(  # noqa: S603 -- this program itself
         [sys.executable, _python_flags(), "-m", "keito_mcp", "sync", "--json", f"--folder={os.path.abspath(folder)}"],

@@ -90,7 +90,7 @@ class Repository:
         return await anyio.to_thread.run_sync(ask, abandon_on_cancel=True)
 
 
-def run(folder: Path, *arguments: str, patience: float | None = None) -> str | None:
+def run(folder: Path, *arguments: str) -> str | None:
     """Return what git prints about a folder, stripped; None where it fails, is missing or takes too long.
 
     The repository may be anybody's. Git is one that the repository can't have brought along, it works in no folder of
@@ -98,11 +98,6 @@ def run(folder: Path, *arguments: str, patience: float | None = None) -> str | N
     no pager, no transport. It obeys no `GIT_*` variable, takes no embedded bare repository for one, and writes
     nothing. This holds for commands that look at names and objects, such as `rev-parse`, `config --get` and `ls-files`;
     not for `status` or `diff`, which run the filters that a repository chooses.
-
-    Args:
-        folder: The folder to ask about.
-        arguments: A command of git's and its arguments.
-        patience: Seconds that it may take; by default one.
     """
     program = _program(str(folder))
     if program is None:
@@ -116,7 +111,7 @@ def run(folder: Path, *arguments: str, patience: float | None = None) -> str | N
             cwd=os.sep,
             # A host that git started (a hook) would lead git to that host's repository.
             env={name: value for name, value in os.environ.items() if not name.startswith("GIT_")} | _STARTS_NOTHING,
-            timeout=patience or _PATIENCE,
+            timeout=_PATIENCE,
             check=False,
         )
     except (OSError, ValueError, subprocess.SubprocessError):
