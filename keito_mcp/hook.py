@@ -12,7 +12,7 @@ import time
 
 from keito_mcp import checkout, paths, spool
 
-_EVENTS = (
+EVENTS = (
     # Claude Code; Codex, VS Code and Gemini CLI have some of them, too
     "SessionStart SessionEnd UserPromptSubmit Stop StopFailure SubagentStart SubagentStop PreToolUse PostToolUse "
     "PostToolUseFailure PermissionRequest PermissionDenied Elicitation ElicitationResult PreCompact PostCompact "
@@ -77,7 +77,7 @@ def _leave_word(state: str, event: str | None, host: str | None) -> None:
     if not isinstance(said, dict):
         raise TypeError("an event is a JSON object")
     row = _row(said, event, host)
-    if row["event"] not in _EVENTS.split():
+    if row["event"] not in EVENTS.split():
         raise ValueError(f"no event of a host that is known: {str(row['event'])[:80]!r}")
     folder = _folder(said)
     root = checkout.find(folder)

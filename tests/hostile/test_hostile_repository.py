@@ -123,7 +123,7 @@ async def test_hooks_run_nothing_of_it_and_the_end_of_the_session_is_delivered_b
     env = settings(keito, clone, tmp_path)
     first = ["SessionStart", "UserPromptSubmit"]
     last = ["Stop", "SessionEnd"]
-    others = [name for name in hook._EVENTS.split() if name not in {*first, *last, "sessionEnd", "stop"}]
+    others = [name for name in hook.EVENTS.split() if name not in {*first, *last, "sessionEnd", "stop"}]
     for name in [*first, *others, *last]:
         done = await ran(*INSTALLED, "hook", cwd=clone.folder, env=env, told=event(name))
         assert (done.code, done.said) == (0, "")
