@@ -21,9 +21,10 @@ LONGEST = 65_536
 _GIT = ".git"
 _LINK = "gitdir:"
 
-# Windows has none of these, nor FIFOs in folders.
-_NO_LINK = getattr(os, "O_NOFOLLOW", 0)
-_NO_WAITING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
+NO_LINK = getattr(os, "O_NOFOLLOW", 0)
+NO_WAITING = getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0)
+"""Flags for `os.open`; Windows has none of them, nor FIFOs in folders."""
+
 _OURS = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 """The folder that this package was imported from."""
 
@@ -84,9 +85,9 @@ def read(folder: str, name: str) -> bytes:
         if os.open not in os.supports_dir_fd:
             return regular(os.path.join(folder, name), flags)
         # What lies in a project may be exchanged for a link at any moment.
-        directory = os.open(os.path.join(folder, parent), flags | os.O_DIRECTORY | _NO_LINK)
+        directory = os.open(os.path.join(folder, parent), flags | os.O_DIRECTORY | NO_LINK)
         try:
-            return regular(file, flags | _NO_LINK, directory)
+            return regular(file, flags | NO_LINK, directory)
         finally:
             os.close(directory)
 
@@ -105,7 +106,7 @@ def regular(file: str, flags: int, directory: int | None = None) -> int:
     Raises:
         OSError: It can't be opened, or is no regular file; `strerror` says why.
     """
-    descriptor = os.open(file, flags | _NO_WAITING, dir_fd=directory)
+    descriptor = os.open(file, flags | NO_WAITING, dir_fd=directory)
     if stat.S_ISREG(os.fstat(descriptor).st_mode):
         return descriptor
     os.close(descriptor)

@@ -79,7 +79,7 @@ def _leave_word(state: str, event: str | None, host: str | None) -> None:
     row = _row(said, event, host)
     if row["event"] not in EVENTS.split():
         raise ValueError(f"no event of a host that is known: {str(row['event'])[:80]!r}")
-    folder = _folder(said)
+    folder = os.path.abspath(_folder(said))
     root = checkout.find(folder)
     is_wanted = root is not None or os.environ.get("KEITO_AUTOLOG", "").lower() in _TRUE
     file = _file_of_a_call(state, said) or (spool.event_file(state) if is_wanted else None)
@@ -179,7 +179,7 @@ def _deliver(folder: str) -> None:
     state = os.path.abspath(paths.state_folder())
     apart = {"creationflags": 0x00000208} if sys.platform == "win32" else {"start_new_session": True}
     subprocess.Popen(  # noqa: S603 -- this program itself
-        [sys.executable, _python_flags(), "-m", "keito_mcp", "sync", "--json", f"--folder={os.path.abspath(folder)}"],
+        [sys.executable, _python_flags(), "-m", "keito_mcp", "sync", "--json", f"--folder={folder}"],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -208,7 +208,9 @@ def _log(state: str, what: str) -> None:
         paths.make_private(state)
         if os.path.exists(file) and os.path.getsize(file) > _LONGEST_LOG:
             os.replace(file, f"{file}.1")
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        descriptor = os.open(
+            file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | checkout.NO_LINK | checkout.NO_WAITING, 0o600
+        )
         try:
             moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
             os.write(descriptor, f"{moment} {' '.join(what.split())[:500]}\n".encode())

@@ -63,7 +63,7 @@ def write(file: str | os.PathLike[str], row: Mapping[str, object]) -> None:
         paths.make_private(missing)
     unfinished = os.path.join(parent, f".{name}.{os.getpid()}")
     try:
-        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             os.write(descriptor, json.dumps(row).encode())
             os.fsync(descriptor)

@@ -93,15 +93,18 @@ class Repository:
 def run(folder: Path, *arguments: str) -> str | None:
     """Return what git prints about a folder, stripped; None where it fails, is missing or takes too long.
 
-    The repository may be anybody's. Git is one that the repository can't have brought along, it works in no folder of
-    the repository, and it starts nothing that the repository's configuration names: no hook, no file system monitor,
-    no pager, no transport. It obeys no `GIT_*` variable, takes no embedded bare repository for one, and writes
-    nothing. This holds for commands that look at names and objects, such as `rev-parse`, `config --get` and `ls-files`;
-    not for `status` or `diff`, which run the filters that a repository chooses.
+    The repository may be anybody's. The git that runs is one that the repository can't have brought along, and it
+    starts nothing that the repository's configuration names: no hook, no file system monitor, no pager, no transport.
+    It obeys no `GIT_*` variable, takes no embedded bare repository for one, and writes nothing. This holds for commands
+    that look at names and objects, such as `rev-parse`, `config --get` and `ls-files`; not for `status` or `diff`,
+    which run the filters that a repository chooses.
     """
-    program = _program(str(folder))
+    path = checkout.outside(str(folder), os.environ.get("PATH", os.defpath))
+    program = _program(path)
     if program is None:
         return None
+    # A host that git started (a hook) would lead git to that host's repository.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     try:
         done = subprocess.run(  # noqa: S603 -- the callers' own commands
             [program, *_OBEYS_NOTHING, "-C", str(folder.absolute()), *arguments],
@@ -109,8 +112,7 @@ def run(folder: Path, *arguments: str) -> str | None:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             cwd=os.sep,
-            # A host that git started (a hook) would lead git to that host's repository.
-            env={name: value for name, value in os.environ.items() if not name.startswith("GIT_")} | _STARTS_NOTHING,
+            env={**environment, "PATH": os.pathsep.join(path), **_STARTS_NOTHING},
             timeout=_PATIENCE,
             check=False,
         )
@@ -120,11 +122,9 @@ def run(folder: Path, *arguments: str) -> str | None:
     return done.stdout.decode("utf-8", "replace").strip() if is_usable else None
 
 
-def _program(project: str) -> str | None:
-    """The git on PATH that a project can't have brought along."""
-    name = "git.exe" if sys.platform == "win32" else "git"
-    entries = checkout.outside(project, os.environ.get("PATH", os.defpath))
-    found = (Path(entry, name) for entry in entries)
+def _program(path: list[str]) -> str | None:
+    """The first git in these folders."""
+    found = (Path(folder, "git.exe" if sys.platform == "win32" else "git") for folder in path)
     return next((str(file) for file in found if os.access(file, os.X_OK) and file.is_file()), None)
 
 
