@@ -2,6 +2,11 @@
 
 import sys
 
+if __name__ == "__main__" and not sys.flags.safe_path:
+    # `-m` puts the current folder first, which may be anybody's repository. Only `python -P -m keito_mcp` keeps a
+    # `keito_mcp` in there from being this one.
+    del sys.path[0]
+
 from keito_mcp.cli import main
 
 if __name__ == "__main__":

@@ -272,7 +272,8 @@ def _runtime(
 
         return embedded_runtime(serves_one_user=serves_one_user, tokens=tokens, token=token)
     load = loaded_for(token) if token or getattr(chosen, "key", False) else None
-    return Runtime(load=load, serves_one_user=serves_one_user, timeouts=timeouts, tokens=tokens)
+    folder = getattr(chosen, "folder", None)
+    return Runtime(load=load, serves_one_user=serves_one_user, timeouts=timeouts, tokens=tokens, folder=folder)
 
 
 def _cannot_listen(chosen: argparse.Namespace, error: OSError) -> int:

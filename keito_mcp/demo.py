@@ -167,7 +167,7 @@ async def _at_work(agent: Agent, folder: Path, log: TextIO) -> AsyncIterator[Cli
     """A server for one agent, which sees none of the user's settings, and a client connected to it."""
     server = StdioServerParameters(
         command=sys.executable,
-        args=["-m", "keito_mcp", "--sandbox"],
+        args=["-P", "-m", "keito_mcp", "--sandbox"],
         cwd=folder,
         env=_environment(agent, folder),
     )

@@ -12,7 +12,7 @@ import time
 
 from keito_mcp import checkout, paths, spool
 
-_EVENTS = (
+EVENTS = (
     # Claude Code; Codex, VS Code and Gemini CLI have some of them, too
     "SessionStart SessionEnd UserPromptSubmit Stop StopFailure SubagentStart SubagentStop PreToolUse PostToolUse "
     "PostToolUseFailure PermissionRequest PermissionDenied Elicitation ElicitationResult PreCompact PostCompact "
@@ -77,9 +77,9 @@ def _leave_word(state: str, event: str | None, host: str | None) -> None:
     if not isinstance(said, dict):
         raise TypeError("an event is a JSON object")
     row = _row(said, event, host)
-    if row["event"] not in _EVENTS.split():
+    if row["event"] not in EVENTS.split():
         raise ValueError(f"no event of a host that is known: {str(row['event'])[:80]!r}")
-    folder = _folder(said)
+    folder = os.path.abspath(_folder(said))
     root = checkout.find(folder)
     is_wanted = root is not None or os.environ.get("KEITO_AUTOLOG", "").lower() in _TRUE
     file = _file_of_a_call(state, said) or (spool.event_file(state) if is_wanted else None)
@@ -97,8 +97,7 @@ def _leave_word(state: str, event: str | None, host: str | None) -> None:
 def _redacts(root: str) -> bool:
     """Whether a repository's configuration says that notes are redacted; to read its YAML would take too long."""
     try:
-        with open(os.path.join(root, checkout.CONFIG), encoding="utf-8", errors="replace") as opened:
-            text = opened.read(1 << 16).lower()
+        text = checkout.read(root, checkout.CONFIG).decode(errors="replace").lower()
     except OSError:
         # What it says isn't known; the event is kept all the same.
         return True
@@ -176,27 +175,42 @@ def _deliver(folder: str) -> None:
 
     given = {f"KEITO_{name}": os.environ.get(_PLUGIN_OPTION + name, "") for name in _SETTINGS}
     # A variable that is empty is none, as for the plugin's server.
-    environment = {**os.environ, **{name: value for name, value in given.items() if not os.environ.get(name) and value}}
+    given = {name: value for name, value in given.items() if not os.environ.get(name) and value}
+    state = os.path.abspath(paths.state_folder())
     apart = {"creationflags": 0x00000208} if sys.platform == "win32" else {"start_new_session": True}
-    subprocess.Popen(
-        [sys.executable, "-m", "keito_mcp", "sync", "--json"],
+    subprocess.Popen(  # noqa: S603 -- this program itself
+        [sys.executable, _python_flags(), "-m", "keito_mcp", "sync", "--json", f"--folder={folder}"],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        cwd=folder if os.path.isdir(folder) else None,
-        env=environment,
+        cwd=state,
+        env={**_environment(folder), **given, paths.STATE_DIR_VARIABLE: state},
         **apart,
     )
+
+
+def _python_flags() -> str:
+    """This interpreter's own ways to import less, and no import from the folder that it is started in."""
+    return f"-P{'E' * sys.flags.ignore_environment}{'s' * sys.flags.no_user_site}"
+
+
+def _environment(folder: str) -> dict[str, str]:
+    """The environment, without what leads Python to modules of the project: relative paths, and paths in it."""
+    ways = {name: checkout.outside(folder, value) for name, value in os.environ.items() if name.startswith("PYTHON")}
+    kept = {name: os.pathsep.join(entries) for name, entries in ways.items() if entries}
+    return {name: value for name, value in os.environ.items() if name not in ways} | kept
 
 
 def _log(state: str, what: str) -> None:
     """A line about what went wrong; where even that can't be written, nothing."""
     file = os.path.join(state, "hook.log")
     try:
-        os.makedirs(state, mode=0o700, exist_ok=True)
+        paths.make_private(state)
         if os.path.exists(file) and os.path.getsize(file) > _LONGEST_LOG:
             os.replace(file, f"{file}.1")
-        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        descriptor = os.open(
+            file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | checkout.NO_LINK | checkout.NO_WAITING, 0o600
+        )
         try:
             moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
             os.write(descriptor, f"{moment} {' '.join(what.split())[:500]}\n".encode())

@@ -7,7 +7,9 @@ user must agree.
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import sys
 
 TYPE_CHECKING = False
@@ -37,6 +39,35 @@ def state_folder(environ: Mapping[str, str] = os.environ) -> str:
     if folder.startswith("~"):
         raise RuntimeError("Could not determine home directory.")
     return folder
+
+
+def make_private(folder: str) -> None:
+    """Make a folder for this user alone, and close one that is there to all others.
+
+    Raises:
+        PermissionError: It belongs to another user, or is a link of theirs.
+        OSError: It can't be made.
+    """
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    found = os.stat(folder)
+    if is_foreign(found) or is_foreign(os.lstat(folder)):
+        raise PermissionError(errno.EPERM, "it belongs to another user", folder)
+    if is_open(found):
+        try:
+            os.chmod(folder, found.st_mode & 0o700)
+        except OSError:
+            # Some file systems keep no rights at all, and that is no reason not to work there.
+            pass
+
+
+def is_foreign(found: os.stat_result) -> bool:
+    """Return whether a file or folder belongs to another user."""
+    return sys.platform != "win32" and found.st_uid != os.geteuid()
+
+
+def is_open(found: os.stat_result) -> bool:
+    """Return whether a file or folder is open to other users, and not by being made to be shared, as `/tmp` is."""
+    return sys.platform != "win32" and bool(found.st_mode & 0o077) and not found.st_mode & stat.S_ISVTX
 
 
 def _in_the_home(platform: str) -> tuple[str, ...]:

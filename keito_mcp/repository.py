@@ -1,6 +1,6 @@
 """A repository's `.keito/config.yml`, in the format of Keito's agent skill: where its agents' time goes, and how."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -9,7 +9,11 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from keito_mcp import checkout
 
 NAME = ".keito/config.yml"
-_LONGEST = 65_536
+_DEEPEST = 16
+_MOST_TOKENS = 5_000
+_LONGEST_PLAIN = 2_000
+"""Characters of a value without quotes; what is longer may be a number that Python can't write down again."""
+
 _FIELDS_OF_METADATA = 50
 
 
@@ -96,12 +100,9 @@ def content(root: Path) -> dict[str, Any]:
     import yaml
 
     try:
-        with (root / checkout.CONFIG).open("rb") as opened:
-            text = opened.read(_LONGEST + 1)
-        if len(text) > _LONGEST:
-            raise ConfigurationError(f"{NAME}: it is larger than {_LONGEST // 1024} KiB")
-        if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text, Loader=yaml.SafeLoader)):
-            raise ConfigurationError(f"{NAME}: aliases (*name) are not supported")
+        text = checkout.read(str(root), checkout.CONFIG)
+        if problem := _problem(yaml.scan(text, Loader=yaml.SafeLoader)):
+            raise ConfigurationError(f"{NAME}: {problem}")
         read = yaml.safe_load(text)
     except OSError as error:
         raise ConfigurationError(f"{NAME}: it can't be read ({error.strerror})") from error
@@ -114,6 +115,25 @@ def content(root: Path) -> dict[str, Any]:
     if not isinstance(read, dict) or not all(isinstance(key, str) for key in read):
         raise ConfigurationError(f"{NAME}: it must be a list of `name: value`")
     return read
+
+
+def _problem(tokens: Iterable[Any]) -> str | None:
+    """Why a file is too much to be built, or None. To read its tokens is cheap, and ends with the first that is."""
+    depth = 0
+    for count, token in enumerate(tokens):
+        # By their names: the module is imported when a file is read, not before.
+        kind = type(token).__name__
+        if kind.startswith(("Block", "Flow")):
+            depth += kind.endswith("StartToken") - kind.endswith("EndToken")
+        if depth > _DEEPEST or count > _MOST_TOKENS:
+            return "it is nested too deeply" if depth > _DEEPEST else "it holds too many values"
+        if kind == "AliasToken":
+            return "aliases (*name) are not supported"
+        if kind == "TagToken":
+            return "it is no YAML of plain values; tags (!name) are not supported"
+        if kind == "ScalarToken" and token.plain and len(token.value) > _LONGEST_PLAIN:
+            return f"a value is longer than {_LONGEST_PLAIN} characters; put it in quotes"
+    return None
 
 
 def _sentence(error: ValidationError) -> str:

@@ -51,6 +51,7 @@ class Runtime:
         on_commit: Callable[[str], None] | None = None,
         process: str | None = None,
         beat: Beat | None = None,
+        folder: str | None = None,
     ) -> None:
         """Nothing is read, opened or connected yet.
 
@@ -67,6 +68,7 @@ class Runtime:
             on_commit: Told of each commit of the journal.
             process: Another identity than this process's, as `keito_mcp.process` writes it.
             beat: How often the server looks after itself between calls.
+            folder: Another project than the one that a host, or a person, started the program in.
         """
         self._load = load
         self._embedded = embedded
@@ -78,6 +80,7 @@ class Runtime:
         self._tokens = tokens
         self._process = process
         self._beat = beat
+        self._chosen = folder
         self._called = anyio.Event()
         self._background: Background | None = None
         self.session = str(uuid.uuid4())
@@ -101,8 +104,9 @@ class Runtime:
 
     @property
     def _folder(self) -> Path | None:
-        """The project that a host started this server in; a server for others can't see theirs."""
-        return Path(os.environ.get("CLAUDE_PROJECT_DIR") or ".").absolute() if self.serves_one_user else None
+        """The project that was chosen, or that a host started this server in; a server for others can't see theirs."""
+        chosen = self._chosen or os.environ.get("CLAUDE_PROJECT_DIR") or "."
+        return Path(chosen).absolute() if self.serves_one_user else None
 
     @cached_property
     def journal(self) -> Journal:

@@ -17,6 +17,8 @@ import os
 import re
 import time
 
+from keito_mcp import checkout, paths
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,8 +26,6 @@ if TYPE_CHECKING:
 VERSION = 1
 _FOLDER = "spool"
 _CALL_ID = re.compile(r"[A-Za-z0-9_-]{1,200}")
-_LONGEST = 65_536
-"""Bytes of a file that are read; a hook writes far less."""
 
 
 def folder(state: str | os.PathLike[str]) -> str:
@@ -54,13 +54,16 @@ def is_of_a_call(name: str) -> bool:
 
 
 def write(file: str | os.PathLike[str], row: Mapping[str, object]) -> None:
-    """Leave one row, readable by this user alone; raises OSError, and then nothing is left."""
+    """Leave one row, readable by this user alone; raises OSError, and then nothing is left.
+
+    Nothing is written into a state folder or a spool of another user, which the server refuses, too.
+    """
     parent, name = os.path.split(file)
     for missing in (os.path.dirname(parent), parent):
-        os.makedirs(missing, mode=0o700, exist_ok=True)
+        paths.make_private(missing)
     unfinished = os.path.join(parent, f".{name}.{os.getpid()}")
     try:
-        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         try:
             os.write(descriptor, json.dumps(row).encode())
             os.fsync(descriptor)
@@ -78,8 +81,7 @@ def read(file: str | os.PathLike[str]) -> dict[str, object] | None:
     Half a character, as hosts leave where they cut a text, can neither be kept nor sent: a `?` stands for it.
     """
     try:
-        with open(file, "rb") as opened:
-            said = json.loads(opened.read(_LONGEST))
+        said = json.loads(checkout.read(*os.path.split(file)))
         row = json.loads(json.dumps(said, ensure_ascii=False).encode(errors="replace"))
     except (OSError, ValueError, RecursionError):
         return None

@@ -102,6 +102,7 @@ def _add_journal_commands(commands: Commands[argparse.ArgumentParser], shared: a
     )
     sync = commands.add_parser("sync", parents=[shared], help="bring what waits to Keito now")
     sync.add_argument("--adopt", action="store_true", help="first take over what waits for other accounts")
+    sync.add_argument("--folder", help="whose .keito/config.yml counts; default: the current folder")
     sync.add_argument("--yes", action="store_true", help="with --adopt: don't ask")
     discard = commands.add_parser("discard", parents=[shared], help="delete the entries of a session")
     discard.add_argument("--reason", help="why, for the journal")

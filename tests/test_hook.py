@@ -237,6 +237,49 @@ def test_a_state_folder_that_cant_be_written_disturbs_nobody(hook: Hook) -> None
     assert hook.state.read_text() == "a file where the folder should be"
 
 
+as_root = pytest.mark.skipif(
+    sys.platform == "win32" or os.geteuid() != 0, reason="only root can give a file to another user"
+)
+NOBODY = 65534
+
+
+@as_root
+@pytest.mark.parametrize("event", [STOP, {}], ids=["an event", "what is none"])
+@pytest.mark.parametrize("whose", ["state", "state/spool"])
+def test_nothing_is_written_into_a_state_folder_of_another_user(hook: Hook, whose: str, event: object) -> None:
+    (hook.state / "spool").mkdir(parents=True)
+    theirs = hook.state.parent / whose
+    theirs.chmod(0o777)
+    os.chown(theirs, NOBODY, NOBODY)
+    hook.run(event)
+    assert hook.files == []
+    assert hook.log == "" or whose != "state"
+    assert theirs.stat().st_mode & 0o777 == 0o777
+
+
+@as_root
+@pytest.mark.parametrize("place", ["state", "state/spool"])
+def test_nothing_is_written_through_another_users_link(hook: Hook, tmp_path: Path, place: str) -> None:
+    own = tmp_path / "precious"
+    own.mkdir()
+    link = tmp_path / place
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(own)
+    os.chown(link, NOBODY, NOBODY, follow_symlinks=False)
+    hook.run({**STOP, "hook_event_name": "SessionEnd"})
+    assert list(own.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="modes are POSIX's")
+def test_a_state_folder_that_others_may_write_is_closed_to_them_before_anything_is_left_there(hook: Hook) -> None:
+    (hook.state / "spool").mkdir(parents=True)
+    for folder in (hook.state, hook.state / "spool"):
+        folder.chmod(0o777)
+    hook.run(STOP)
+    assert hook.row["event"] == "Stop"
+    assert [folder.stat().st_mode & 0o777 for folder in (hook.state, hook.state / "spool")] == [0o700, 0o700]
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
 def test_a_full_disk_leaves_nothing_half_written(hook: Hook) -> None:
     folder = Path(spool.folder(hook.state))

@@ -1,8 +1,8 @@
 """`keito-mcp init`: write this repository's `.keito/config.yml`, and say what will be logged."""
 
+import errno
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ from keito_mcp import checkout
 from keito_mcp.account import NO_ACCOUNT
 from keito_mcp.commands.terminal import say, say_aside
 from keito_mcp.config import Settings, SettingsError
+from keito_mcp.identity import git
 from keito_mcp.repository import NAME, Configuration, ConfigurationError, content
 
 _IGNORED = "/.keito/"
@@ -63,11 +64,12 @@ def init(asked: Asked, *, as_json: bool) -> bool:
         Whether it was written.
 
     Raises:
-        ConfigurationError: A file that is there can't be read, or what was given can't stand in one.
+        ConfigurationError: A file that is there can't be read, what was given can't stand in one, or git can't be told
+            to leave the file out.
     """
-    root = _git(Path.cwd(), "rev-parse", "--show-toplevel") or Path.cwd()
+    root = Path(checkout.root(str(Path.cwd())))
     file = root / checkout.CONFIG
-    earlier = content(root) if file.exists() else {}
+    earlier = content(root) if os.path.lexists(file) else {}
     given = {name: value for name, value in asked.fields.items() if value}
     if "project_id" not in given and "project_id" not in earlier:
         if not sys.stdin.isatty():
@@ -135,40 +137,41 @@ def _merged(earlier: Mapping[str, Any], given: Mapping[str, str], asked: Asked) 
 
 
 def _write(file: Path, written: Mapping[str, Any]) -> None:
-    text = yaml.safe_dump(dict(written), sort_keys=False, allow_unicode=True)
     try:
-        file.parent.mkdir(exist_ok=True)
-        unfinished = file.with_name(f".{file.name}.new")
-        unfinished.write_text(text, "utf-8")
-        unfinished.replace(file)
+        _replace(file, yaml.safe_dump(dict(written), sort_keys=False, allow_unicode=True))
     except OSError as error:
         raise ConfigurationError(f"{NAME}: it can't be written ({error.strerror})") from error
 
 
 def _ignore(root: Path) -> None:
-    """Keep the file out of commits, without a change that is one itself."""
-    common = _git(root, "rev-parse", "--git-common-dir")
-    if common is None:
+    """Keep the file out of commits, without a change that is one itself; raises `ConfigurationError`."""
+    if not os.path.lexists(root / ".git"):
         return
-    exclude = (root / common) / "info" / "exclude"
-    lines = exclude.read_text("utf-8").splitlines() if exclude.exists() else []
-    if _IGNORED not in lines:
-        exclude.parent.mkdir(exist_ok=True)
-        exclude.write_text("\n".join([*lines, _IGNORED, ""]), "utf-8")
-
-
-def _git(folder: Path, *arguments: str) -> Path | None:
+    common = git.run(root, "rev-parse", "--git-common-dir")
+    if common is None:
+        raise ConfigurationError(f"{NAME} is written, but git may see it: git doesn't tell where its own folder is")
+    exclude = root / common / "info" / "exclude"
     try:
-        done = subprocess.run(  # noqa: S603 -- fixed arguments
-            ["git", "-C", str(folder), *arguments],  # noqa: S607 -- its place differs from system to system
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=False,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return Path(done.stdout.strip()) if done.returncode == 0 and done.stdout.strip() else None
+        read = checkout.read(str(root / common), "info/exclude") if os.path.lexists(exclude) else b""
+        lines = read.decode().splitlines()
+        if _IGNORED not in lines:
+            _replace(exclude, "\n".join([*lines, _IGNORED, ""]))
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is no text"
+        raise ConfigurationError(
+            f"{NAME} is written, but git sees it: .git/info/exclude can't be changed ({reason})"
+        ) from error
+
+
+def _replace(file: Path, text: str) -> None:
+    """Write a small file of a repository, which may be anybody's, through no link; raises OSError."""
+    file.parent.mkdir(exist_ok=True)
+    if file.parent.is_symlink():
+        raise OSError(errno.ELOOP, f"{file.parent.name} is a link")
+    unfinished = file.with_name(f".{file.name}.{os.getpid()}.new")
+    with unfinished.open("x", encoding="utf-8") as opened:
+        opened.write(text)
+    unfinished.replace(file)
 
 
 def _described(root: Path, configuration: Configuration) -> str:

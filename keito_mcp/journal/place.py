@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from keito_mcp.paths import STATE_DIR_VARIABLE, journal_file
+from keito_mcp.paths import STATE_DIR_VARIABLE, is_foreign, is_open, journal_file
 
 if sys.platform == "win32":
     import msvcrt
@@ -42,6 +42,7 @@ def make_place(folder: Path) -> Path:
         OSError: They can't be made.
     """
     _make_folder(folder)
+    _refuse_foreign(folder, folder.lstat())
     _close_to_others(folder, folder.stat(), 0o700)
     named = journal_file(folder)
     if named.is_symlink():
@@ -164,17 +165,15 @@ def _open_private(path: Path) -> int:
 def _close_to_others(path: Path, found: os.stat_result, rights: int) -> None:
     """Take the group's and the others' rights away, whoever gave them."""
     _refuse_foreign(path, found)
-    mode = stat.S_IMODE(found.st_mode)
-    # A sticky folder is there to be shared, `/tmp` for one; the files in it are private all the same.
-    if sys.platform == "win32" or not mode & 0o077 or mode & stat.S_ISVTX:
-        return
-    # Some file systems keep no rights at all, and that is no reason not to work there.
-    with contextlib.suppress(OSError):
-        path.chmod(mode & rights)
+    # The files in a folder that is shared are private all the same.
+    if is_open(found):
+        # Some file systems keep no rights at all, and that is no reason not to work there.
+        with contextlib.suppress(OSError):
+            path.chmod(stat.S_IMODE(found.st_mode) & rights)
 
 
 def _refuse_foreign(path: Path, found: os.stat_result) -> None:
-    if sys.platform == "win32" or found.st_uid == os.geteuid():
+    if sys.platform == "win32" or not is_foreign(found):
         return
     try:
         owner = pwd.getpwuid(found.st_uid).pw_name

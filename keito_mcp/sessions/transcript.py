@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from keito_mcp import checkout
 from keito_mcp.identity.facts import bounded
 
 _END = 1 << 18
@@ -43,7 +44,7 @@ def last_words(file: Path) -> LastWords:
 
 def _end(file: Path) -> bytes:
     try:
-        with file.open("rb") as opened:
+        with open(file, "rb", opener=checkout.regular) as opened:
             opened.seek(max(0, opened.seek(0, os.SEEK_END) - _END))
             return opened.read(_END)
     except (OSError, ValueError):

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from keito_mcp import checkout
 from keito_mcp.identity.facts import bounded
 
 _BLOCK = 1 << 17
@@ -174,7 +175,7 @@ class _Backwards:
     def read(self, at_most: int) -> tuple[bytes, int]:
         """The whole lines before those of the last time, and how much was read for them."""
         try:
-            with self._file.open("rb", buffering=0) as opened:
+            with open(self._file, "rb", buffering=0, opener=checkout.regular) as opened:
                 end = opened.seek(0, os.SEEK_END) if self._at is None else self._at
                 self._at = max(0, end - min(self._size, at_most))
                 opened.seek(self._at)
