@@ -150,6 +150,7 @@ def test_every_entry_and_every_write_of_version_1_is_kept(first: Path) -> None:
                 "rested_boot": row["sent_boot"],
                 "rest": 0.0,
                 "promised": 0,
+                "is_held": 0,
             }
             for row in writes
         ]
