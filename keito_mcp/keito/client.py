@@ -7,6 +7,8 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from functools import cached_property
 from http import HTTPStatus
 from http.cookiejar import CookieJar, DefaultCookiePolicy
@@ -20,6 +22,7 @@ from starlette.types import ASGIApp
 from keito_mcp.keito import errors
 from keito_mcp.keito.refusal import Refusal
 from keito_mcp.version import __version__
+from keito_mcp.waits import LONGEST_REST
 
 _MESSAGE_LIMIT = 300
 _MOST_CONNECTIONS = 1000
@@ -128,7 +131,7 @@ class Client:
             KeitoError: Keito refused, or didn't answer in time.
         """
         await self._wait_for_turn()
-        async with _deadline(self.timeouts.read):
+        async with deadline(self.timeouts.read):
             pause = self.timeouts.backoff
             while True:
                 try:
@@ -152,17 +155,19 @@ class Client:
         idempotency_key: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Any:  # noqa: ANN401 -- JSON
-        """POST, PATCH or DELETE, sent once; again only after a 429, which is certain to have written nothing.
+        """POST, PATCH or DELETE, sent once; again only after a 429 of Keito's, which wrote nothing.
 
         Raises:
             KeitoError: Keito refused or didn't answer; `nothing_written` says what is certain.
         """
         headers = {**(headers or {}), **({"Idempotency-Key": idempotency_key} if idempotency_key else {})}
         await self._wait_for_turn()
-        async with _deadline(self.timeouts.write):
+        async with deadline(self.timeouts.write):
             try:
                 return await self._attempt(method, path, body=body, headers=headers)
             except errors.RateLimited as error:
+                if not error.nothing_written:
+                    raise
                 await anyio.sleep(self._pause_asked_for(error))
             return await self._attempt(method, path, body=body, headers=headers)
 
@@ -215,7 +220,8 @@ class Client:
 
 
 @asynccontextmanager
-async def _deadline(seconds: float) -> AsyncIterator[None]:
+async def deadline(seconds: float) -> AsyncIterator[None]:
+    """Raise `Unreachable` where what is done takes longer."""
     try:
         with anyio.fail_after(seconds):
             yield
@@ -268,24 +274,29 @@ _ERROR_OF_STATUS: Mapping[int, Callable[..., errors.StatusError]] = {
 }
 
 
+_OF_THE_WAY = frozenset({408, 421, 425})
+"""Statuses that tell of the connection and not of the request, in whatever shape."""
+
+
 def _error(response: httpx.Response, content: object) -> errors.StatusError:
     status = response.status_code
-    said = Refusal.read(content)
-    kind: Callable[..., errors.StatusError]
-    if response.is_client_error:
-        kind = _ERROR_OF_STATUS.get(status, errors.InvalidRequest)
-    elif response.is_server_error:
+    said = Refusal.read(content, is_marked="X-Keito-API-Version" in response.headers)
+    kind: Callable[..., errors.StatusError] = errors.UnexpectedAnswer
+    if response.is_server_error:
         kind = errors.ServerFailed
-    else:
-        kind = errors.UnexpectedAnswer
-    return kind(
+    elif response.is_client_error and status not in _OF_THE_WAY and (said or status == HTTPStatus.TOO_MANY_REQUESTS):
+        kind = _ERROR_OF_STATUS.get(status, errors.InvalidRequest)
+    error = kind(
         status,
-        _text(said.message) or _text(response.reason_phrase) or "no reason given",
-        code=_text(said.code),
-        field=_text(said.field),
+        _text(said and said.message) or _text(response.reason_phrase) or "no reason given",
+        code=_text(said and said.code),
+        field=_text(said and said.field),
         request_id=_text(response.headers.get("X-Request-Id")),
-        retry_after=_seconds(response.headers.get("Retry-After")),
+        retry_after=_retry_after(response.headers),
     )
+    if said is None:
+        error.nothing_written = False
+    return error
 
 
 def _text(value: object) -> str | None:
@@ -295,9 +306,24 @@ def _text(value: object) -> str | None:
     return json.dumps(" ".join(value.split())[:_MESSAGE_LIMIT], ensure_ascii=False)[1:-1]
 
 
-def _seconds(value: str | None) -> float | None:
+def _retry_after(headers: httpx.Headers) -> float | None:
+    """The seconds of a `Retry-After`, which may name a moment instead; no more of them are believed than an hour."""
+    value = headers.get("Retry-After", "")
     try:
-        seconds = float(value or "")
+        seconds = float(value)
+    except ValueError:
+        moment = _moment(value)
+        if moment is None:
+            return None
+        # By the clock of the one who asks for it, where that can be seen.
+        now = _moment(headers.get("Date", "")) or datetime.now(UTC)
+        seconds = max((moment - now).total_seconds(), 0.0)
+    return min(seconds, LONGEST_REST.total_seconds()) if seconds >= 0 else None
+
+
+def _moment(value: str) -> datetime | None:
+    try:
+        moment = parsedate_to_datetime(value)
     except ValueError:
         return None
-    return seconds if 0 <= seconds < float("inf") else None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

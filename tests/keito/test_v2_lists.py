@@ -206,8 +206,8 @@ async def test_an_entry_of_an_unknown_day_is_found_whoever_made_it(v2: KeitoV2, 
     assert timedelta(days=31) <= now - since <= timedelta(days=31, seconds=60)
 
 
-@pytest.mark.parametrize(("near", "requests"), [(DAY, 2), (None, 1)])
-async def test_an_entry_that_is_nowhere_is_not_found(
+@pytest.mark.parametrize(("near", "requests"), [(DAY, 4), (None, 2)])
+async def test_an_entry_that_is_nowhere_is_looked_for_twice_and_not_found(
     v2: KeitoV2, small: SmallKeito, near: date | None, requests: int
 ) -> None:
     stands(small, 3)
