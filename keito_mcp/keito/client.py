@@ -251,7 +251,7 @@ def _what_happened(error: httpx.HTTPError) -> str:
 
 
 def _parsed(response: httpx.Response) -> Any:  # noqa: ANN401 -- JSON
-    if response.status_code == HTTPStatus.NO_CONTENT:
+    if response.status_code == HTTPStatus.NO_CONTENT and response.request.method == "DELETE":
         return None
     try:
         content = response.json()
@@ -324,6 +324,6 @@ def _retry_after(headers: httpx.Headers) -> float | None:
 def _moment(value: str) -> datetime | None:
     try:
         moment = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

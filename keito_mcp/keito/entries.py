@@ -34,16 +34,16 @@ def entry_of(answer: object) -> TimeEntry:
         raise UnexpectedAnswer(200, "the answer has no entry id") from error
 
 
-async def twice(read: Read) -> TimeEntry:
-    """An entry; raises `NotFound` only where a second read says the same: it would never be touched again."""
+async def read_twice(read: Read) -> TimeEntry:
+    """Read an entry, and once more before it counts as gone: one that is gone is never touched again."""
     try:
         return await read()
     except NotFound:
         return await read()
 
 
-async def certain(written: Awaitable[Answer], read: Read, within: float) -> Answer:
-    """The answer to a write; raises `NotFound` only where reading the entry says the same.
+async def confirmed(written: Awaitable[Answer], read: Read, within: float) -> Answer:
+    """Wait for the answer to a write, and believe a 404 only where reading the entry says the same.
 
     Args:
         written: The write.
@@ -51,6 +51,7 @@ async def certain(written: Awaitable[Answer], read: Read, within: float) -> Answ
         within: The seconds that reading may take.
 
     Raises:
+        NotFound: The entry is gone.
         UnexpectedAnswer: The write was answered 404, but the entry is there or can't be read; it may have happened.
     """
     try:
@@ -67,7 +68,7 @@ async def certain(written: Awaitable[Answer], read: Read, within: float) -> Answ
         raise UnexpectedAnswer(error.status, why) from error
 
 
-def nothing(answer: object) -> None:
-    """The answer to a delete; raises `UnexpectedAnswer` where it isn't 204: whoever said that didn't delete."""
+def check_deleted(answer: object) -> None:
+    """Raise `UnexpectedAnswer` where the answer to a delete isn't 204, which is all that Keito says to one."""
     if answer is not None:
         raise UnexpectedAnswer(200, "the answer to the delete is not 204")

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from keito_mcp.keito.api import Traits
 from keito_mcp.keito.client import Client
-from keito_mcp.keito.entries import address, certain, entry_of, nothing, twice
+from keito_mcp.keito.entries import address, check_deleted, confirmed, entry_of, read_twice
 from keito_mcp.keito.errors import NotFound, UnexpectedAnswer
 from keito_mcp.keito.models import (
     Project,
@@ -59,23 +59,23 @@ class KeitoV1:
         async def read() -> TimeEntry:
             return entry_of(await self._client.read(path))
 
-        return await twice(read)
+        return await read_twice(read)
 
-    async def update(self, entry_id: str, changes: TimeEntryUpdate, *, near: date | None = None) -> TimeEntry:  # noqa: ARG002
+    async def update(self, entry_id: str, changes: TimeEntryUpdate, *, near: date | None = None) -> TimeEntry:
         """Change a time entry, once."""
-        return entry_of(await self._write("PATCH", entry_id, changes.body()))
+        return entry_of(await self._write("PATCH", entry_id, near, changes.body()))
 
-    async def stop(self, entry_id: str, changes: TimeEntryUpdate, *, near: date | None = None) -> TimeEntry:  # noqa: ARG002
+    async def stop(self, entry_id: str, changes: TimeEntryUpdate, *, near: date | None = None) -> TimeEntry:
         """Stop a running timer, once, with all of the changes in the same request."""
-        return await self.update(entry_id, changes.model_copy(update={"is_running": False}))
+        return await self.update(entry_id, changes.model_copy(update={"is_running": False}), near=near)
 
-    async def delete(self, entry_id: str, *, near: date | None = None) -> None:  # noqa: ARG002
+    async def delete(self, entry_id: str, *, near: date | None = None) -> None:
         """Delete a time entry for good, once."""
-        nothing(await self._write("DELETE", entry_id))
+        check_deleted(await self._write("DELETE", entry_id, near))
 
-    async def _write(self, method: str, entry_id: str, body: Mapping[str, Any] | None = None) -> Any:  # noqa: ANN401 -- JSON
+    async def _write(self, method: str, entry_id: str, near: date | None, body: Mapping[str, Any] | None = None) -> Any:  # noqa: ANN401 -- JSON
         written = self._client.write(method, address(_ENTRIES, entry_id), body)
-        return await certain(written, lambda: self.get(entry_id), self._client.timeouts.write)
+        return await confirmed(written, lambda: self.get(entry_id, near=near), self._client.timeouts.write)
 
     async def projects(self) -> Sequence[Project]:
         """No list of projects is documented; always raises `NotFound`, and sends nothing."""

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from keito_mcp.keito.api import Traits
 from keito_mcp.keito.client import Client
-from keito_mcp.keito.entries import address, certain, nothing, twice
+from keito_mcp.keito.entries import address, check_deleted, confirmed, read_twice
 from keito_mcp.keito.errors import NotFound, OutOfSight, UnexpectedAnswer
 from keito_mcp.keito.models import (
     Project,
@@ -107,7 +107,7 @@ class KeitoV2:
             OutOfSight: More than 6,000 entries would have to be looked through.
         """
         address(_ENTRIES, entry_id)
-        return await twice(lambda: self._look(entry_id, near))
+        return await read_twice(lambda: self._look(entry_id, near))
 
     async def _look(self, entry_id: str, near: date | None) -> TimeEntry:
         if near is not None:
@@ -152,7 +152,7 @@ class KeitoV2:
             ValueError: The change is to stop or start the timer; nothing was sent. There is `stop`.
         """
         written = self._write("PATCH", address(_ENTRIES, entry_id), update_body(changes))
-        return entry_from(await self._certain(written, entry_id, near))
+        return entry_from(await self._confirmed(written, entry_id, near))
 
     async def stop(self, entry_id: str, changes: TimeEntryUpdate, *, near: date | None = None) -> TimeEntry:  # noqa: ARG002 -- see below
         """Stop a running timer, once; Keito computes its hours.
@@ -160,15 +160,15 @@ class KeitoV2:
         Nothing of `changes` is sent, so that the stop changes nothing that a person may have edited meanwhile.
         """
         written = self._write("PATCH", f"{address(_ENTRIES, entry_id)}/stop")
-        return entry_from(await self._certain(written, entry_id, near))
+        return entry_from(await self._confirmed(written, entry_id, near))
 
     async def delete(self, entry_id: str, *, near: date | None = None) -> None:
         """Delete a time entry for good, once; one that is locked or approved is refused."""
         written = self._write("DELETE", address(_ENTRIES, entry_id))
-        nothing(await self._certain(written, entry_id, near))
+        check_deleted(await self._confirmed(written, entry_id, near))
 
-    async def _certain(self, written: Awaitable[Any], entry_id: str, near: date | None) -> Any:  # noqa: ANN401 -- JSON
-        return await certain(written, lambda: self.get(entry_id, near=near), self._client.timeouts.write)
+    async def _confirmed(self, written: Awaitable[Any], entry_id: str, near: date | None) -> Any:  # noqa: ANN401 -- JSON
+        return await confirmed(written, lambda: self.get(entry_id, near=near), self._client.timeouts.write)
 
     async def projects(self) -> Sequence[Project]:
         """The active projects that the key's user sees, at most 6,000."""

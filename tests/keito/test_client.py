@@ -464,6 +464,8 @@ async def test_a_short_retry_after_is_waited_for_and_then_the_same_request_is_se
         ("nan", None),
         ("", None),
         ("Fri, 99 Mar 2026 12:00:00 GMT", None),
+        (f"Fri, 06 Mar {'9' * 30} 12:00:00 GMT", None),
+        ("Fri, 06 Mar 2026 12:00:00 +999999", None),
         ("3600", 3600.0),
         ("3601", 3600.0),
         ("86400", 3600.0),

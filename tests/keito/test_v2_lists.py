@@ -216,6 +216,12 @@ async def test_an_entry_that_is_nowhere_is_looked_for_twice_and_not_found(
     assert len(small.requests) == requests
 
 
+async def test_a_list_that_is_not_there_says_nothing_of_an_entry(v2: KeitoV2, small: SmallKeito) -> None:
+    small.refuses(404, "not found", "there is nothing at this address")
+    with pytest.raises(UnexpectedAnswer):
+        await v2.get("te_1")
+
+
 async def test_an_entry_behind_too_many_others_is_not_taken_for_deleted(v2: KeitoV2, small: SmallKeito) -> None:
     small.rows["time_entries"] = [entry(number, updated_at="2099-01-01T00:00:00Z") for number in range(9)]
     small.most_rows = 2
