@@ -22,7 +22,6 @@ from keito_mcp.timesheet import Problem
 _NOTHING_WRITTEN = "Nothing was written."
 _NOT_CHANGED = "Nothing was changed by this call."
 _FOR_KTO = "for a key that begins with kto_ (both are in Keito under Settings → API & Developers)"
-_CHECK_URL = "Ask the user to check KEITO_API_URL."
 
 
 def explain(
@@ -57,6 +56,7 @@ def _of_no_answer(error: KeitoError) -> str:
 
 def _of_status(error: StatusError, project_id: object, *, own_key: bool) -> str:
     said = f'Keito says "{error.message}"{_reference(error)}.'
+    certain = _NOTHING_WRITTEN if error.nothing_written else _NOT_CHANGED
     match error:
         case AuthenticationFailed() if own_key:
             happened = f"Keito doesn't accept the key that this client presents as its bearer token (401): {said}"
@@ -82,10 +82,13 @@ def _of_status(error: StatusError, project_id: object, *, own_key: bool) -> str:
             happened = f"Keito refuses it ({error.status}): {said}{blamed}"
             advice = "Correct it and call again."
         case UnexpectedAnswer():
-            return f"What answered isn't Keito's API ({error.status}): {said} {_NOT_CHANGED} {_CHECK_URL}"
+            answered = f'something else answered {error.status} in its place ("{error.message}")'
+            happened = f"Keito can't be reached: {answered}."
+            advice = "Try again in a minute; if it stays so, ask the user to check the network and KEITO_API_URL."
         case _:
-            return f"Keito failed ({error.status}): {said} {_NOT_CHANGED} Try again in a minute."
-    return f"{happened} {_NOTHING_WRITTEN} {advice}"
+            happened = f"Keito failed ({error.status}): {said}"
+            advice = "Try again in a minute."
+    return f"{happened} {certain} {advice}"
 
 
 def _reference(error: StatusError) -> str:

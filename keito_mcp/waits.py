@@ -33,8 +33,8 @@ LONGEST_TIMER = timedelta(hours=8)
 KEPT = timedelta(days=90)
 """How long the journal keeps what is settled, and what was discarded can be restored."""
 
-HELD = timedelta(days=36_500)
-"""A start that Keito refuses because another timer of the user runs is held: nothing of it leaves before its stop."""
+LONGEST_REST = timedelta(hours=1)
+"""The longest rest of all, and so the longest `Retry-After` that is believed."""
 
 RATE_WINDOW = timedelta(minutes=1)
 BACKGROUND_RATE = 12

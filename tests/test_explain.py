@@ -113,9 +113,9 @@ EXPLAINED: dict[str, tuple[Exception, str, str, str]] = {
     ),
     "an answer of somebody else": (
         UnexpectedAnswer(302, "Found"),
-        "What answered isn't Keito's API (302): Keito says \"Found\".",
+        'Keito can\'t be reached: something else answered 302 in its place ("Found").',
         NOTHING_CHANGED,
-        "Ask the user to check KEITO_API_URL.",
+        "Try again in a minute; if it stays so, ask the user to check the network and KEITO_API_URL.",
     ),
     "a refused connection": (
         Unreachable("ConnectError: refused", nothing_written=True),

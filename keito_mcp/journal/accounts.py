@@ -5,7 +5,7 @@ import sqlite3
 from dataclasses import dataclass
 from datetime import datetime
 
-from keito_mcp.waits import HELD, RATE_WINDOW
+from keito_mcp.waits import RATE_WINDOW
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +45,8 @@ def waiting(connection: sqlite3.Connection) -> list[Queue]:
         """
         SELECT writes.account, coalesce(described, '') AS account_is, count(*) AS writes
         FROM writes LEFT JOIN accounts USING (account)
-        WHERE state IN ('queued', 'sent', 'unknown') AND rest < ? GROUP BY writes.account ORDER BY min(write_id)
-        """,
-        (HELD.total_seconds(),),
+        WHERE state IN ('queued', 'sent', 'unknown') AND NOT is_held GROUP BY writes.account ORDER BY min(write_id)
+        """
     )
     return [Queue(row["account"], row["account_is"], row["writes"]) for row in rows]
 

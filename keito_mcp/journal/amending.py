@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from keito_mcp.clock import Instant, elapsed
+from keito_mcp.clock import Instant
 from keito_mcp.journal import entries, queue
 from keito_mcp.journal.columns import insert, moment, of_write
 from keito_mcp.journal.rows import Entry, Write
@@ -59,9 +59,9 @@ def amend(connection: sqlite3.Connection, amendment: Amendment, process: str, no
     carrier = before[-1] if before and _carries(before[-1]) else None
     if carrier is not None and carrier.is_held and amendment.body.get("is_running") is False:
         # The timer that it was held for is stopped.
-        carrier = replace(carrier, rest=0.0)
+        carrier = replace(carrier, is_held=False)
         before = [*before[:-1], carrier]
-    leaves = amendment.leave_now and (not before or (before == [carrier] and not _rests(before[0], now)))
+    leaves = amendment.leave_now and (not before or (before == [carrier] and _may_leave(before[0], now)))
     if carrier is None:
         write = _added(connection, entry, amendment, process, now, leaves=leaves)
     else:
@@ -75,8 +75,8 @@ def _carries(write: Write) -> bool:
     return write.state is WriteState.QUEUED and not write.lease and write.kind is not WriteKind.DELETE
 
 
-def _rests(write: Write, now: Instant) -> bool:
-    return elapsed(write.rested or write.sent, now).duration.total_seconds() < write.rest
+def _may_leave(write: Write, now: Instant) -> bool:
+    return not write.is_held and queue.rest_left(write, now) <= 0
 
 
 def _added(
@@ -117,8 +117,8 @@ def _folded(
         promised=carrier.promised or not leaves,
     )
     connection.execute(
-        "UPDATE writes SET body = ?, state = ?, sends = ?, lease = ?, promised = ?, rest = ? WHERE write_id = ?",
-        (write.json_body(), state.value, write.sends, write.lease, write.promised, write.rest, write.write_id),
+        "UPDATE writes SET body = ?, state = ?, sends = ?, lease = ?, promised = ?, is_held = ? WHERE write_id = ?",
+        (write.json_body(), state.value, write.sends, write.lease, write.promised, write.is_held, write.write_id),
     )
     if leaves:
         connection.execute(

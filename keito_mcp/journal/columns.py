@@ -108,6 +108,7 @@ def of_write(write: Write) -> dict[str, object]:
         "rested_monotonic": rested_monotonic,
         "rested_boot": rested_boot,
         "rest": write.rest,
+        "is_held": write.is_held,
         "promised": write.promised,
     }
 
@@ -166,5 +167,6 @@ def write(row: sqlite3.Row) -> Write:
         lease=row["lease"],
         rested=instant(row["rested_at"], row["rested_monotonic"], row["rested_boot"]),
         rest=row["rest"],
+        is_held=bool(row["is_held"]),
         promised=bool(row["promised"]),
     )

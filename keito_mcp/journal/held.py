@@ -35,7 +35,7 @@ def release_what_is_stopped(connection: sqlite3.Connection, create: Write, at: I
         body |= write.body
     del body["is_running"]
     connection.execute(
-        "UPDATE writes SET body = ?, rest = 0, promised = 1 WHERE write_id = ?",
+        "UPDATE writes SET body = ?, is_held = 0, promised = 1 WHERE write_id = ?",
         (json.dumps(body, ensure_ascii=False), create.write_id),
     )
     _drop(connection, waiting, "It is part of the start now.", at)

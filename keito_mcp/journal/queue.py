@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 
 from keito_mcp.clock import Instant, elapsed
 from keito_mcp.journal import columns, entries, recordings
@@ -10,7 +11,7 @@ from keito_mcp.journal.columns import column, insert, moment, of_write
 from keito_mcp.journal.held import release_what_is_stopped
 from keito_mcp.journal.rows import Claimed, Settlement, Write
 from keito_mcp.journal.states import OPEN_WRITES, EntryState, WriteKind, WriteState, way
-from keito_mcp.waits import HELD, LEASE, SECOND_COPY
+from keito_mcp.waits import LEASE, LONGEST_REST, SECOND_COPY
 
 IsGone = Callable[[str], bool]
 """Says of a process whether it has certainly ended."""
@@ -56,7 +57,7 @@ def _candidates(connection: sqlite3.Connection, account: str, write_id: int | No
     rows = connection.execute(
         f"""
         SELECT writes.* FROM writes LEFT JOIN entries USING (entry_key)
-        WHERE writes.account = :account AND writes.state IN {_OPEN} AND rest < :held
+        WHERE writes.account = :account AND writes.state IN {_OPEN} AND NOT is_held
           AND (:write_id IS NULL OR write_id = :write_id)
           AND NOT (kind = 'update' AND coalesce(entries.state, '') = 'discarded')
           AND NOT EXISTS (
@@ -68,33 +69,53 @@ def _candidates(connection: sqlite3.Connection, account: str, write_id: int | No
           )
         ORDER BY write_id
         """,  # noqa: S608 -- the states above
-        {"account": account, "write_id": write_id, "held": HELD.total_seconds()},
+        {"account": account, "write_id": write_id},
     )
     return [columns.write(row) for row in rows]
 
 
 def _wait(write: Write, process: str, now: Instant, is_gone: IsGone) -> float:
     """The seconds for which a write is still to be left alone."""
-    passed = elapsed(write.rested or write.sent, now).duration.total_seconds()
     if write.lease is None:
-        return write.rest - passed
+        return rest_left(write, now)
     if write.lease != process and is_gone(write.lease):
         return 0.0
-    return LEASE.total_seconds() - passed
+    return rest_left(replace(write, rest=LEASE.total_seconds()), now)
+
+
+def rest_left(write: Write, now: Instant) -> float:
+    """The seconds for which a write still rests.
+
+    One that would rest longer than anything ever does began to by a clock that was ahead: nobody knows how long ago.
+    """
+    rested, rest = write.rested or write.sent, timedelta(seconds=write.rest)
+    if rested.boot_id != now.boot_id and rested.wall + rest > now.wall + LONGEST_REST:
+        return 0.0
+    return (rest - elapsed(rested, now).duration).total_seconds()
 
 
 def _take(connection: sqlite3.Connection, write: Write, process: str, now: Instant) -> Claimed:
     state = WriteState.UNKNOWN if write.state is WriteState.SENT else write.state
     way(write.state, state)
+    sent = write.sent
+    if state is WriteState.UNKNOWN and write.kind is not WriteKind.DELETE and _is_ahead(sent, now):
+        # It was sent by a clock that was ahead: at the latest just now. A delete's time counts hours, and no arrival.
+        sent = now
     connection.execute(
         """
-        UPDATE writes SET state = ?, lease = ?, rested_at = ?, rested_monotonic = ?, rested_boot = ?
+        UPDATE writes SET state = ?, lease = ?, rested_at = ?, rested_monotonic = ?, rested_boot = ?,
+            sent_at = ?, sent_monotonic = ?, sent_boot = ?
         WHERE write_id = ?
         """,
-        (state.value, process, *moment(now), write.write_id),
+        (state.value, process, *moment(now), *moment(sent), write.write_id),
     )
     entry = entries.by_key(connection, write.entry_key) if write.entry_key else None
-    return Claimed(replace(write, state=state, lease=process, rested=now), entry)
+    return Claimed(replace(write, state=state, lease=process, rested=now, sent=sent), entry)
+
+
+def _is_ahead(moment: Instant, now: Instant) -> bool:
+    """Whether a moment of an earlier boot lies in the future."""
+    return moment.boot_id != now.boot_id and moment.wall > now.wall
 
 
 def send(connection: sqlite3.Connection, write: Write, process: str, now: Instant) -> bool:
@@ -129,7 +150,7 @@ def settle(connection: sqlite3.Connection, settlement: Settlement, process: str)
         outcome = _outcome(write, settlement)
         way(write.state, outcome)
         _record(connection, write, outcome, settlement)
-        if settlement.rest >= HELD.total_seconds():
+        if settlement.is_held:
             release_what_is_stopped(connection, write, settlement.at)
         if outcome not in _WAITING:
             _overtake(connection, write, settlement)
@@ -140,7 +161,7 @@ def settle(connection: sqlite3.Connection, settlement: Settlement, process: str)
 
 def _outcome(write: Write, settlement: Settlement) -> WriteState:
     outcome = settlement.outcome
-    if outcome is WriteState.QUEUED and write.sends > 1 and settlement.rest < HELD.total_seconds():
+    if outcome is WriteState.QUEUED and write.sends > 1 and not settlement.is_held:
         # This time it certainly didn't arrive; an earlier time it may have. What is held isn't sent again before that
         # is certain.
         return WriteState.UNKNOWN
@@ -165,6 +186,7 @@ def _record(connection: sqlite3.Connection, write: Write, outcome: WriteState, s
         "attempts": write.attempts + 1 if waits else 0,
         "promised": promised and keeps_promise,
         "rest": rest,
+        "is_held": settlement.is_held,
         "rested_at": column(settlement.at.wall),
         "rested_monotonic": settlement.at.monotonic,
         "rested_boot": settlement.at.boot_id,

@@ -9,7 +9,6 @@ from typing import Any
 
 from keito_mcp.clock import Instant
 from keito_mcp.journal.states import EntryState, WriteKind, WriteState
-from keito_mcp.waits import HELD
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +110,7 @@ class Write:
         attempts: How often in a row it couldn't be delivered.
         lease: The process that works on it.
         rested, rest: It is left alone for so many seconds from then on.
+        is_held: Whether it is the start of a timer that runs on this machine alone, and leaves when that is stopped.
         promised: Whether an agent was told that it waits.
         reason: Why it is in its state.
     """
@@ -132,13 +132,9 @@ class Write:
     lease: str | None = None
     rested: Instant | None = None
     rest: float = 0.0
+    is_held: bool = False
     promised: bool = False
     write_id: int = 0
-
-    @property
-    def is_held(self) -> bool:
-        """Whether it is the start of a timer that runs on this machine alone, and leaves when that is stopped."""
-        return self.rest >= HELD.total_seconds()
 
     @property
     def discards(self) -> str | None:
@@ -211,6 +207,7 @@ class Settlement:
         looked: Whether it was looked up, in vain.
         seen: Whether it was only seen in Keito, so that it brings back nothing that was thrown away since.
         rest: For how many seconds it is to be left alone.
+        is_held: Whether nothing of it is to leave before its timer is stopped.
         promised: Whether the agent is told that it waits.
     """
 
@@ -224,4 +221,5 @@ class Settlement:
     looked: bool = False
     seen: bool = False
     rest: float = 0.0
+    is_held: bool = False
     promised: bool | None = None

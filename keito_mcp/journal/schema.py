@@ -174,7 +174,13 @@ CREATE TABLE pauses (
 CREATE INDEX pauses_by_root ON pauses (root);
 """
 
-_STEPS = (_FIRST, _QUEUE, _SESSIONS)
+_HELD = """
+-- Nothing of it leaves before its timer is stopped; earlier files say so by a rest of a hundred years.
+ALTER TABLE writes ADD COLUMN is_held INTEGER NOT NULL DEFAULT 0;
+UPDATE writes SET is_held = 1, rest = 0.0 WHERE rest >= 3153600000.0;
+"""
+
+_STEPS = (_FIRST, _QUEUE, _SESSIONS, _HELD)
 """What leads from each version to the next; the first makes an empty file one of version 1."""
 
 SCHEMA_VERSION = len(_STEPS)

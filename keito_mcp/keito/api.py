@@ -36,7 +36,12 @@ class Traits:
 
 
 class KeitoApi(Protocol):
-    """One account's Keito. All methods raise `KeitoError`."""
+    """One account's Keito. All methods raise `KeitoError`.
+
+    `NotFound` of a single entry is certain: it was looked for twice. Where Keito shows an entry whose change or delete
+    was answered 404, `UnexpectedAnswer` is raised. `near` is the day on which an entry was made, where that is known: a
+    version that can't read a single entry looks there first.
+    """
 
     @property
     def traits(self) -> Traits:
@@ -61,35 +66,28 @@ class KeitoApi(Protocol):
     async def get(self, entry_id: str, *, near: date | None = None) -> TimeEntry:
         """One time entry.
 
-        Args:
-            entry_id: Keito's id.
-            near: The day on which it was made, where that is known. A version that can't read a single entry looks
-                there first.
-
         Raises:
             NotFound: There is no such entry.
             OutOfSight: It was looked for, but not everywhere.
         """
         ...
 
-    async def update(self, entry_id: str, changes: TimeEntryUpdate) -> TimeEntry:
+    async def update(self, entry_id: str, changes: TimeEntryUpdate, *, near: date | None = None) -> TimeEntry:
         """Change a time entry, once. What a change doesn't name stays as it is; metadata is always sent whole.
 
         To stop a timer there is `stop`: not every version can do it by a change.
         """
         ...
 
-    async def stop(self, entry_id: str, changes: TimeEntryUpdate) -> TimeEntry:
+    async def stop(self, entry_id: str, changes: TimeEntryUpdate, *, near: date | None = None) -> TimeEntry:
         """Stop a running timer, once.
 
-        Args:
-            entry_id: Keito's id.
-            changes: The hours, and what else is to be different. Where Keito computes the hours itself
-                (`Traits.computes_hours`) none of it is sent: what the answer doesn't show is for an `update` to make.
+        The changes are the hours, and what else is to be different. Where Keito computes the hours itself
+        (`Traits.computes_hours`) none of them is sent: what the answer doesn't show is for an `update` to make.
         """
         ...
 
-    async def delete(self, entry_id: str) -> None:
+    async def delete(self, entry_id: str, *, near: date | None = None) -> None:
         """Delete a time entry for good, once."""
         ...
 

@@ -6,6 +6,8 @@ import logging
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import Any, Self
 
@@ -16,6 +18,7 @@ from keito_mcp.keito import errors
 from keito_mcp.keito.connections import Connections, Timeouts
 from keito_mcp.keito.refusal import Refusal
 from keito_mcp.keito.secrets import Redactor
+from keito_mcp.waits import LONGEST_REST
 
 _log = logging.getLogger(__name__)
 
@@ -75,7 +78,7 @@ class Client:
             KeitoError: Keito refused, or didn't answer in time.
         """
         await self._wait_for_turn()
-        async with _deadline(self.timeouts.read):
+        async with deadline(self.timeouts.read):
             pause = self.timeouts.backoff
             while True:
                 try:
@@ -99,17 +102,19 @@ class Client:
         idempotency_key: str | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Any:  # noqa: ANN401 -- JSON
-        """POST, PATCH or DELETE, sent once; again only after a 429, which is certain to have written nothing.
+        """POST, PATCH or DELETE, sent once; again only after a 429 of Keito's, which wrote nothing.
 
         Raises:
             KeitoError: Keito refused or didn't answer; `nothing_written` says what is certain.
         """
         headers = {**(headers or {}), **({"Idempotency-Key": idempotency_key} if idempotency_key else {})}
         await self._wait_for_turn()
-        async with _deadline(self.timeouts.write):
+        async with deadline(self.timeouts.write):
             try:
                 return await self._attempt(method, path, body=body, headers=headers)
             except errors.RateLimited as error:
+                if not error.nothing_written:
+                    raise
                 await anyio.sleep(self._pause_asked_for(error))
             return await self._attempt(method, path, body=body, headers=headers)
 
@@ -170,7 +175,8 @@ class Client:
 
 
 @asynccontextmanager
-async def _deadline(seconds: float) -> AsyncIterator[None]:
+async def deadline(seconds: float) -> AsyncIterator[None]:
+    """Raise `Unreachable` where what is done takes longer."""
     try:
         with anyio.fail_after(seconds):
             yield
@@ -195,7 +201,7 @@ def _what_happened(error: httpx.HTTPError) -> str:
 
 
 def _parsed(response: httpx.Response, redactor: Redactor) -> Any:  # noqa: ANN401 -- JSON
-    if response.status_code == HTTPStatus.NO_CONTENT:
+    if response.status_code == HTTPStatus.NO_CONTENT and response.request.method == "DELETE":
         return None
     try:
         content = response.json()
@@ -220,28 +226,33 @@ _ERROR_OF_STATUS: Mapping[int, Callable[..., errors.StatusError]] = {
 }
 
 
+_OF_THE_WAY = frozenset({408, 421, 425})
+"""Statuses that tell of the connection and not of the request, in whatever shape."""
+
+
 def _error(response: httpx.Response, content: object, redactor: Redactor) -> errors.StatusError:
     status = response.status_code
-    said = Refusal.read(content)
+    said = Refusal.read(content, is_marked="X-Keito-API-Version" in response.headers)
 
     def text(value: object) -> str | None:
         return _text(redactor.text(value[:_LONGEST_READ])) if isinstance(value, str) else None
 
-    kind: Callable[..., errors.StatusError]
-    if response.is_client_error:
-        kind = _ERROR_OF_STATUS.get(status, errors.InvalidRequest)
-    elif response.is_server_error:
+    kind: Callable[..., errors.StatusError] = errors.UnexpectedAnswer
+    if response.is_server_error:
         kind = errors.ServerFailed
-    else:
-        kind = errors.UnexpectedAnswer
-    return kind(
+    elif response.is_client_error and status not in _OF_THE_WAY and (said or status == HTTPStatus.TOO_MANY_REQUESTS):
+        kind = _ERROR_OF_STATUS.get(status, errors.InvalidRequest)
+    error = kind(
         status,
-        text(said.message) or text(response.reason_phrase) or "no reason given",
-        code=text(said.code),
-        field=text(said.field),
+        text(said and said.message) or text(response.reason_phrase) or "no reason given",
+        code=text(said and said.code),
+        field=text(said and said.field),
         request_id=text(response.headers.get("X-Request-Id")),
-        retry_after=_seconds(response.headers.get("Retry-After")),
+        retry_after=_retry_after(response.headers),
     )
+    if said is None:
+        error.nothing_written = False
+    return error
 
 
 def _text(value: object) -> str | None:
@@ -251,9 +262,24 @@ def _text(value: object) -> str | None:
     return json.dumps(" ".join(value.split())[:_MESSAGE_LIMIT], ensure_ascii=False)[1:-1]
 
 
-def _seconds(value: str | None) -> float | None:
+def _retry_after(headers: httpx.Headers) -> float | None:
+    """The seconds of a `Retry-After`, which may name a moment instead; no more of them are believed than an hour."""
+    value = headers.get("Retry-After", "")
     try:
-        seconds = float(value or "")
+        seconds = float(value)
     except ValueError:
+        moment = _moment(value)
+        if moment is None:
+            return None
+        # By the clock of the one who asks for it, where that can be seen.
+        now = _moment(headers.get("Date", "")) or datetime.now(UTC)
+        seconds = max((moment - now).total_seconds(), 0.0)
+    return min(seconds, LONGEST_REST.total_seconds()) if seconds >= 0 else None
+
+
+def _moment(value: str) -> datetime | None:
+    try:
+        moment = parsedate_to_datetime(value)
+    except (ValueError, OverflowError):
         return None
-    return seconds if 0 <= seconds < float("inf") else None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

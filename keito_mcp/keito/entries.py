@@ -1,11 +1,17 @@
-"""What every version does with a single entry: its address, and its answer."""
+"""What every version does with a single entry: its address, its answer, and being certain that it is gone."""
 
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 from urllib.parse import quote
 
 from pydantic import ValidationError
 
-from keito_mcp.keito.errors import NotFound, UnexpectedAnswer
+from keito_mcp.keito.client import deadline
+from keito_mcp.keito.errors import KeitoError, NotFound, UnexpectedAnswer
 from keito_mcp.keito.models import TimeEntry
+
+Answer = TypeVar("Answer")
+Read = Callable[[], Awaitable[TimeEntry]]
 
 
 def address(entries: str, entry_id: str) -> str:
@@ -26,3 +32,43 @@ def entry_of(answer: object) -> TimeEntry:
         return TimeEntry.model_validate(answer)
     except ValidationError as error:
         raise UnexpectedAnswer(200, "the answer has no entry id") from error
+
+
+async def read_twice(read: Read) -> TimeEntry:
+    """Read an entry, and once more before it counts as gone: one that is gone is never touched again."""
+    try:
+        return await read()
+    except NotFound:
+        return await read()
+
+
+async def confirmed(written: Awaitable[Answer], read: Read, within: float) -> Answer:
+    """Wait for the answer to a write, and believe a 404 only where reading the entry says the same.
+
+    Args:
+        written: The write.
+        read: Reads its entry; called after a 404 only.
+        within: The seconds that reading may take.
+
+    Raises:
+        NotFound: The entry is gone.
+        UnexpectedAnswer: The write was answered 404, but the entry is there or can't be read; it may have happened.
+    """
+    try:
+        return await written
+    except NotFound as error:
+        why = "Keito shows the entry all the same"
+        try:
+            async with deadline(within):
+                await read()
+        except NotFound:
+            raise
+        except KeitoError as unread:
+            why = f"whether the entry is gone couldn't be verified ({unread})"
+        raise UnexpectedAnswer(error.status, why) from error
+
+
+def check_deleted(answer: object) -> None:
+    """Raise `UnexpectedAnswer` where the answer to a delete isn't 204, which is all that Keito says to one."""
+    if answer is not None:
+        raise UnexpectedAnswer(200, "the answer to the delete is not 204")

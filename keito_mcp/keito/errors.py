@@ -3,7 +3,7 @@
     KeitoError
       + Unreachable           no answer came: refused, timed out, cut off
         x OutOfSight          more entries than may be asked for stand before the one that was looked for
-      + StatusError           Keito answered with an error status
+      + StatusError           an answer came, and it is no success
         x InvalidRequest      400, 422, 413 and every 4xx that has no class of its own
         x AuthenticationFailed 401
         x PermissionDenied    403
@@ -11,7 +11,10 @@
         x Conflict            409
         x RateLimited         429
         x ServerFailed        5xx
-        x UnexpectedAnswer    an answer that isn't Keito's: a redirect, a page, no id
+        x UnexpectedAnswer    not Keito's word: a redirect, a page, a 4xx without Keito's error in it, no id
+
+A 4xx is Keito's word only where it carries Keito's error (`Refusal`): what stands between answers too, and knows
+nothing of what became of a write. Of those, a 429 alone is believed as it is, for coming back later harms nobody.
 
 Each says whether it is certain that nothing was written (`nothing_written`).
 """
@@ -43,7 +46,7 @@ class OutOfSight(Unreachable):
 
 
 class StatusError(KeitoError):
-    """Keito answered, and the answer is an error.
+    """An answer came, and it is an error.
 
     Attributes:
         status: The HTTP status.
@@ -51,8 +54,10 @@ class StatusError(KeitoError):
         message: Keito's own words; data from outside, bounded in length.
         field: The field that Keito blames, where it names one.
         request_id: Keito's id of the request, for its support.
-        retry_after: Seconds after which Keito wants to be asked again, where it says so.
+        retry_after: Seconds after which Keito wants to be asked again, where it says so; at most `LONGEST_REST`.
     """
+
+    _who = "Keito answered {status}"
 
     def __init__(
         self,
@@ -64,7 +69,7 @@ class StatusError(KeitoError):
         request_id: str | None = None,
         retry_after: float | None = None,
     ) -> None:
-        super().__init__(f"Keito answered {status}{f' {code}' if code else ''}: {message}")
+        super().__init__(f"{self._who.format(status=f'{status} {code}' if code else status)}: {message}")
         self.status = status
         self.message = message
         self.code = code
@@ -94,7 +99,11 @@ class Conflict(StatusError):
 
 
 class RateLimited(StatusError):
-    """429: too many requests; `retry_after` says when to come back."""
+    """429: too many requests; `retry_after` says when to come back.
+
+    Attributes:
+        nothing_written: Whether Keito itself said so: before another's page, the write may have arrived.
+    """
 
 
 class ServerFailed(StatusError):
@@ -104,6 +113,7 @@ class ServerFailed(StatusError):
 
 
 class UnexpectedAnswer(StatusError):
-    """An answer that isn't Keito's API's; a write may have happened all the same."""
+    """Not Keito's word, or none to rely on; a write may have happened all the same."""
 
     nothing_written = False
+    _who = "something else answered {status} in Keito's place"

@@ -66,17 +66,17 @@ class Marked:
             raise NotFound(404, "there is no such time entry")
         return entry
 
-    async def update(self, entry_id: str, changes: TimeEntryUpdate) -> TimeEntry:
+    async def update(self, entry_id: str, changes: TimeEntryUpdate, *, near: date | None = None) -> TimeEntry:
         """Change a time entry, once."""
-        return await self._api.update(entry_id, changes)
+        return await self._api.update(entry_id, changes, near=near)
 
-    async def stop(self, entry_id: str, changes: TimeEntryUpdate) -> TimeEntry:
+    async def stop(self, entry_id: str, changes: TimeEntryUpdate, *, near: date | None = None) -> TimeEntry:
         """Stop a running timer, once."""
-        return await self._api.stop(entry_id, changes)
+        return await self._api.stop(entry_id, changes, near=near)
 
-    async def delete(self, entry_id: str) -> None:
+    async def delete(self, entry_id: str, *, near: date | None = None) -> None:
         """Delete a time entry for good, once."""
-        await self._api.delete(entry_id)
+        await self._api.delete(entry_id, near=near)
 
     async def projects(self) -> Sequence[Project]:
         """The active projects that the key's user sees."""

@@ -1,14 +1,14 @@
 """Version 1 of Keito's API: its paths, its paging, its answers (`keito-api-v1.md`)."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import date
-from typing import ClassVar, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 from pydantic import ValidationError
 
 from keito_mcp.keito.api import Traits
 from keito_mcp.keito.client import Client
-from keito_mcp.keito.entries import address, entry_of
+from keito_mcp.keito.entries import address, check_deleted, confirmed, entry_of, read_twice
 from keito_mcp.keito.errors import NotFound, UnexpectedAnswer
 from keito_mcp.keito.models import (
     Project,
@@ -54,19 +54,28 @@ class KeitoV1:
 
     async def get(self, entry_id: str, *, near: date | None = None) -> TimeEntry:  # noqa: ARG002 -- it is read by its id
         """One time entry."""
-        return entry_of(await self._client.read(address(_ENTRIES, entry_id)))
+        path = address(_ENTRIES, entry_id)
 
-    async def update(self, entry_id: str, changes: TimeEntryUpdate) -> TimeEntry:
+        async def read() -> TimeEntry:
+            return entry_of(await self._client.read(path))
+
+        return await read_twice(read)
+
+    async def update(self, entry_id: str, changes: TimeEntryUpdate, *, near: date | None = None) -> TimeEntry:
         """Change a time entry, once."""
-        return entry_of(await self._client.write("PATCH", address(_ENTRIES, entry_id), changes.body()))
+        return entry_of(await self._write("PATCH", entry_id, near, changes.body()))
 
-    async def stop(self, entry_id: str, changes: TimeEntryUpdate) -> TimeEntry:
+    async def stop(self, entry_id: str, changes: TimeEntryUpdate, *, near: date | None = None) -> TimeEntry:
         """Stop a running timer, once, with all of the changes in the same request."""
-        return await self.update(entry_id, changes.model_copy(update={"is_running": False}))
+        return await self.update(entry_id, changes.model_copy(update={"is_running": False}), near=near)
 
-    async def delete(self, entry_id: str) -> None:
+    async def delete(self, entry_id: str, *, near: date | None = None) -> None:
         """Delete a time entry for good, once."""
-        await self._client.write("DELETE", address(_ENTRIES, entry_id))
+        check_deleted(await self._write("DELETE", entry_id, near))
+
+    async def _write(self, method: str, entry_id: str, near: date | None, body: Mapping[str, Any] | None = None) -> Any:  # noqa: ANN401 -- JSON
+        written = self._client.write(method, address(_ENTRIES, entry_id), body)
+        return await confirmed(written, lambda: self.get(entry_id, near=near), self._client.timeouts.write)
 
     async def projects(self) -> Sequence[Project]:
         """No list of projects is documented; always raises `NotFound`, and sends nothing."""

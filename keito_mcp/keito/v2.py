@@ -1,6 +1,6 @@
 """Version 2 of Keito's API: its paths, its headers, its paging, its answers (`keito-openapi-v2.yaml`)."""
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any, ClassVar, TypeVar
 from urllib.parse import quote
@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from keito_mcp.keito.api import Traits
 from keito_mcp.keito.client import Client
-from keito_mcp.keito.entries import address
+from keito_mcp.keito.entries import address, check_deleted, confirmed, read_twice
 from keito_mcp.keito.errors import NotFound, OutOfSight, UnexpectedAnswer
 from keito_mcp.keito.models import (
     Project,
@@ -107,6 +107,9 @@ class KeitoV2:
             OutOfSight: More than 6,000 entries would have to be looked through.
         """
         address(_ENTRIES, entry_id)
+        return await read_twice(lambda: self._look(entry_id, near))
+
+    async def _look(self, entry_id: str, near: date | None) -> TimeEntry:
         if near is not None:
             days = {"from": (near - _ONE_DAY).isoformat(), "to": (near + _ONE_DAY).isoformat(), "source": "agent"}
             found, _ = await self._find(entry_id, days)
@@ -127,7 +130,11 @@ class KeitoV2:
         """An entry among those that meet the conditions, and whether all of them were seen."""
         for page in range(1, _MOST_PAGES + 1):
             query = {**conditions, "page": str(page), "per_page": str(_MOST_ROWS)}
-            envelope = await self._read(_ENTRIES, query)
+            try:
+                envelope = await self._read(_ENTRIES, query)
+            except NotFound as error:
+                # That there is no list says nothing of an entry.
+                raise UnexpectedAnswer(error.status, error.message) from error
             for entry in _entries(envelope):
                 if entry.id == entry_id:
                     return entry, True
@@ -135,7 +142,7 @@ class KeitoV2:
                 return None, True
         return None, False
 
-    async def update(self, entry_id: str, changes: TimeEntryUpdate) -> TimeEntry:
+    async def update(self, entry_id: str, changes: TimeEntryUpdate, *, near: date | None = None) -> TimeEntry:
         """Change a time entry, once.
 
         Keito merges the metadata that is sent into what it has: a key that the new metadata lacks stays, and only
@@ -144,19 +151,24 @@ class KeitoV2:
         Raises:
             ValueError: The change is to stop or start the timer; nothing was sent. There is `stop`.
         """
-        path, body = address(_ENTRIES, entry_id), update_body(changes)
-        return entry_from(await self._write("PATCH", path, body))
+        written = self._write("PATCH", address(_ENTRIES, entry_id), update_body(changes))
+        return entry_from(await self._confirmed(written, entry_id, near))
 
-    async def stop(self, entry_id: str, changes: TimeEntryUpdate) -> TimeEntry:  # noqa: ARG002 -- see below
+    async def stop(self, entry_id: str, changes: TimeEntryUpdate, *, near: date | None = None) -> TimeEntry:  # noqa: ARG002 -- see below
         """Stop a running timer, once; Keito computes its hours.
 
         Nothing of `changes` is sent, so that the stop changes nothing that a person may have edited meanwhile.
         """
-        return entry_from(await self._write("PATCH", f"{address(_ENTRIES, entry_id)}/stop"))
+        written = self._write("PATCH", f"{address(_ENTRIES, entry_id)}/stop")
+        return entry_from(await self._confirmed(written, entry_id, near))
 
-    async def delete(self, entry_id: str) -> None:
+    async def delete(self, entry_id: str, *, near: date | None = None) -> None:
         """Delete a time entry for good, once; one that is locked or approved is refused."""
-        await self._write("DELETE", address(_ENTRIES, entry_id))
+        written = self._write("DELETE", address(_ENTRIES, entry_id))
+        check_deleted(await self._confirmed(written, entry_id, near))
+
+    async def _confirmed(self, written: Awaitable[Any], entry_id: str, near: date | None) -> Any:  # noqa: ANN401 -- JSON
+        return await confirmed(written, lambda: self.get(entry_id, near=near), self._client.timeouts.write)
 
     async def projects(self) -> Sequence[Project]:
         """The active projects that the key's user sees, at most 6,000."""

@@ -1,7 +1,7 @@
 """What can go wrong between a client and Keito, as a program that a test or a demo writes."""
 
 import threading
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -20,7 +20,7 @@ class Fault(BaseModel):
     requests pass, then happens to the next `times`. It is exactly one of:
 
     - `status`: this status is answered, with the documented error body or the raw `body` given here, and a
-      `Retry-After` of `retry_after` seconds. Nothing is done, unless `commit` asks to do the work first.
+      `Retry-After` of `retry_after` (seconds, or a text). Nothing is done, unless `commit` asks to do the work first.
     - `hang`: nothing is answered until the client disconnects, or for 60 seconds. Nothing is done.
     - `cut_before`: the connection is cut without an answer. Nothing is done.
     - `cut_after`: the work is done, then the connection is cut without an answer.
@@ -37,7 +37,7 @@ class Fault(BaseModel):
     after: int = Field(default=0, ge=0)
 
     status: int | None = Field(default=None, ge=200, le=599)
-    retry_after: float | None = Field(default=None, ge=0)
+    retry_after: Annotated[float, Field(ge=0)] | str | None = None
     body: str | bytes | None = None
     content_type: str = "application/json"
     commit: bool = False

@@ -160,7 +160,8 @@ class Gate:
         else:
             response = Response(status_code=status)
         if fault.retry_after is not None:
-            response.headers["Retry-After"] = f"{fault.retry_after:g}"
+            after = fault.retry_after
+            response.headers["Retry-After"] = after if isinstance(after, str) else f"{after:g}"
         return response
 
 

@@ -68,22 +68,23 @@ async def alter(
         StoppedOnly: Keito stopped the timer, and refused the rest.
         RestUnanswered: It stopped it, and didn't answer the rest.
     """
+    near = shown.spent_date
     if changes.is_running is not False:
-        return await ledger.api.update(shown.id, _signed(ledger, changes, shown))
+        return await ledger.api.update(shown.id, _signed(ledger, changes, shown), near=near)
     if not ledger.api.traits.computes_hours:
-        return await ledger.api.stop(shown.id, _signed(ledger, changes, shown))
+        return await ledger.api.stop(shown.id, _signed(ledger, changes, shown), near=near)
     if shown.is_running is False:
         stopped = shown
         exactly = exactly or not _is_near(stopped.hours, changes.hours)
     else:
         counted_late = _is_late(ledger, changes, known, shown)
-        stopped = await ledger.api.stop(shown.id, changes)
+        stopped = await ledger.api.stop(shown.id, changes, near=near)
         exactly = exactly or counted_late or await _began_later(ledger, changes, known, stopped)
     rest = _left_to_be_made(ledger, changes, known, stopped, exactly=exactly)
     if rest is None:
         return stopped
     try:
-        return await ledger.api.update(shown.id, rest)
+        return await ledger.api.update(shown.id, rest, near=near)
     except KeitoError as error:
         if not is_away(error) and not isinstance(error, AuthenticationFailed):
             raise StoppedOnly(stopped, error) from error

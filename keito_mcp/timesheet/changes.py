@@ -182,7 +182,8 @@ async def send(
                 return await send(ledger, write, known, made, deadline, exactly=exactly)
             made = None
         if made is None:
-            waiting = Waiting(f"Keito gave no usable answer to the change ({error}).", LATE_ARRIVAL.total_seconds())
+            seconds = max(LATE_ARRIVAL.total_seconds(), pause(0, error))
+            waiting = Waiting(f"Keito gave no usable answer to the change ({error}).", seconds)
             return await waits(ledger, write, WriteState.UNKNOWN, waiting, looked=True)
         answer = made
     if changes.is_running is False and answer.is_running:

@@ -165,7 +165,7 @@ async def _after_failure(
         return found
     if not error.nothing_written or (isinstance(error, Conflict) and not looked):
         why = f"Keito gave no usable answer ({error})."
-        seconds = LATE_ARRIVAL.total_seconds() if looked else pause(write.attempts)
+        seconds = LATE_ARRIVAL.total_seconds() if looked else pause(write.attempts, error)
         return await waits(ledger, write, WriteState.UNKNOWN, Waiting(why, seconds), looked=looked)
     if holds_up(error, promised=write.promised):
         waiting = Waiting(unreachable(error), pause(write.attempts, error), error)

@@ -111,7 +111,7 @@ async def _delete(
     """Delete one entry; returns also what keeps the next ones from being tried."""
     with ledger.seeing_it_through() as deadline:
         try:
-            await ledger.api.delete(entry.id)
+            await ledger.api.delete(entry.id, near=entry.spent_date)
         except NotFound:
             pass
         except KeitoError as error:
@@ -119,7 +119,7 @@ async def _delete(
                 return _refused(ledger, entry, known, write_id, error)
             if not await _is_gone(ledger, entry, deadline):
                 why = f"Keito gave no usable answer to the delete ({error})."
-                settlement = _settlement(ledger, known, write_id, WriteState.UNKNOWN, why, rest=pause(0))
+                settlement = _settlement(ledger, known, write_id, WriteState.UNKNOWN, why, rest=pause(0, error))
                 return Outcome(entry, waits=True), settlement, error
         return Outcome(entry), _settlement(ledger, known, write_id, WriteState.DONE, None), None
 
@@ -200,7 +200,7 @@ async def deliver(ledger: Ledger, claimed: Claimed) -> Waiting | None:
         if not await ledger.journal.send(write, ledger.clock.now()):
             return Waiting("Another keito-mcp is sending it just now.")
         try:
-            await ledger.api.delete(entry_id)
+            await ledger.api.delete(entry_id, near=shown.spent_date)
         except NotFound:
             pass
         except KeitoError as error:
@@ -263,7 +263,7 @@ async def _failed(ledger: Ledger, claimed: Claimed, shown: TimeEntry, error: Kei
     write = claimed.write
     if not error.nothing_written:
         why = f"Keito gave no usable answer to the delete ({error})."
-        return await waits(ledger, write, WriteState.UNKNOWN, Waiting(why, pause(write.attempts), error))
+        return await waits(ledger, write, WriteState.UNKNOWN, Waiting(why, pause(write.attempts, error), error))
     if holds_up(error, promised=True):
         waiting = Waiting(unreachable(error), pause(write.attempts, error), error)
         return await waits(ledger, write, WriteState.QUEUED, waiting)

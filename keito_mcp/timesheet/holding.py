@@ -11,7 +11,6 @@ from keito_mcp.journal import Entry, EntryState, Write, WriteState
 from keito_mcp.keito import Conflict, KeitoError, TimeEntry, TimeEntryFilter
 from keito_mcp.timesheet.ledger import PAGE_LIMIT, Ledger
 from keito_mcp.timesheet.waiting import Waiting, waits
-from keito_mcp.waits import HELD
 
 
 def is_in_the_way(ledger: Ledger, write: Write, error: KeitoError) -> bool:
@@ -37,9 +36,8 @@ async def hold(ledger: Ledger, write: Write, entry: Entry, error: KeitoError, de
         if shown.fact("entry_key") == entry.entry_key:
             return shown
     beside = await _of_this_user(ledger, running, deadline)
-    return await waits(
-        ledger, write, WriteState.QUEUED, Waiting(_why(beside), HELD.total_seconds(), error, beside=beside)
-    )
+    held = Waiting(_why(beside), error=error, beside=beside, is_held=True)
+    return await waits(ledger, write, WriteState.QUEUED, held)
 
 
 async def withdraw(ledger: Ledger, entry: Entry) -> None:

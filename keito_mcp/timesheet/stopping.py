@@ -155,7 +155,7 @@ async def arrive(ledger: Ledger, entry: Entry) -> TimeEntry | Waiting:
         if isinstance(claimed, Claimed):
             made = await creates.deliver(ledger, claimed, entry)
             return made or Waiting("It is no longer wanted.")
-    return Waiting(write.reason or "Its start is still on its way to Keito.", write.rest)
+    return Waiting(write.reason or "Its start is still on its way to Keito.", write.rest, is_held=write.is_held)
 
 
 async def _ended(ledger: Ledger, known: Entry) -> EntryAnswer:

@@ -18,7 +18,7 @@ from keito_mcp.keito import (
     Unreachable,
 )
 from keito_mcp.timesheet.ledger import Ledger
-from keito_mcp.waits import FIRST_PAUSE, HELD, LONGEST_PAUSE
+from keito_mcp.waits import FIRST_PAUSE, LONGEST_PAUSE
 
 _MOST_DOUBLINGS = 10
 
@@ -32,17 +32,14 @@ class Waiting:
         seconds: How long it rests now.
         error: What Keito answered, where it is Keito that is in the way.
         beside: The timer in Keito that is in the way of a start, where it can be named.
+        is_held: Whether it is a start that is held until its timer stops.
     """
 
     why: str
     seconds: float = 0.0
     error: KeitoError | None = None
     beside: TimeEntry | None = None
-
-    @property
-    def is_held(self) -> bool:
-        """Whether it is a start that is held until its timer stops."""
-        return self.seconds >= HELD.total_seconds()
+    is_held: bool = False
 
     @property
     def text(self) -> str:
@@ -119,6 +116,7 @@ async def waits(ledger: Ledger, write: Write, state: WriteState, waiting: Waitin
             reason=waiting.why,
             looked=looked,
             rest=waiting.seconds,
+            is_held=waiting.is_held,
             promised=True,
         )
     )

@@ -46,6 +46,26 @@ async def test_a_program_reads_which_writes_were_delivered(agent: Agent, keito: 
     assert report == {"refused": [], "waiting": [], "problem": None}
 
 
+@pytest.mark.parametrize("status", [400, 403, 404, 405, 407, 409, 410, 413, 421, 425, 451, 499])
+async def test_a_page_in_keitos_place_refuses_nothing_and_exits_with_1(agent: Agent, keito: Keito, status: int) -> None:
+    await log_while_keito_is_away(keito, agent, "a")
+    keito.fails("POST", status=status, body="<!doctype html>", content_type="text/html")
+    done = await command(keito, "sync")
+
+    assert (done.returncode, done.stderr) == (1, "")
+    assert done.stdout.startswith("Delivered 0, refused 0, waiting 1.\n")
+    assert f"something else answered {status} in Keito's place" in done.stdout
+
+
+async def test_a_rate_limit_of_a_hundred_years_is_no_held_start_and_is_said_to_wait(agent: Agent, keito: Keito) -> None:
+    keito.fails("POST", status=429, retry_after=3_153_600_000, times=2)
+    await agent.call("start_timer")
+    done = await command(keito, "sync")
+
+    assert done.returncode == 1
+    assert done.stdout.startswith("Delivered 0, refused 0, waiting 1.\n")
+
+
 async def test_keito_down_exits_with_1_and_says_what_waits_and_why(agent: Agent, keito: Keito) -> None:
     await log_while_keito_is_away(keito, agent, "a", "b")
     async with keito.away():

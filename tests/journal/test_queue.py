@@ -120,7 +120,7 @@ async def test_a_write_that_rests_is_left_alone_and_the_next_one_taken(journal: 
         (timedelta(seconds=10), 1000, "boot-1", 20),
         (timedelta(seconds=10), -500, "boot-2", 20),
         (timedelta(seconds=10), 9999, "boot-2", 20),
-        (-DAY, 9999, "boot-2", 30),
+        (-timedelta(minutes=10), 9999, "boot-2", 30),
     ],
     ids=["as it goes", "set ahead", "set back", "set back a little", "rebooted", "rebooted late", "rebooted, set back"],
 )
@@ -131,6 +131,25 @@ async def test_a_clock_that_is_set_does_not_shorten_a_rest(
     await claim(journal)
     await settle(journal, write_id, WriteState.QUEUED, rest=30.0)
     assert await journal.claim(ACCOUNT, Instant(NOON + wall, 1000.25 + monotonic, boot)) == left
+
+
+@pytest.mark.parametrize("rest", [0.0, 30.0, 3600.0])
+async def test_a_rest_that_began_by_a_clock_that_was_days_ahead_is_over_after_a_reboot(
+    journal: Journal, rest: float
+) -> None:
+    write_id = await queued(journal, A)
+    await claim(journal)
+    await settle(journal, write_id, WriteState.QUEUED, rest=rest)
+    assert (await claim(journal, Instant(NOON - 3 * DAY, 5.0, "boot-2"))).write_id == write_id
+
+
+async def test_what_was_sent_by_a_clock_that_was_days_ahead_was_sent_just_now_at_the_latest(journal: Journal) -> None:
+    write_id = await queued(journal, A)
+    claimed = await claim(journal)
+    await journal.send(claimed, after(0))
+    await settle(journal, write_id, WriteState.UNKNOWN, rest=120.0)
+    back = Instant(NOON - 3 * DAY, 5.0, "boot-2")
+    assert (await claim(journal, back)).sent == back
 
 
 @pytest.mark.parametrize("wall", [DAY, -DAY], ids=["set ahead", "set back"])

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from keito_mcp.journal.schema import _FIRST, SCHEMA_VERSION, NewerSchema, migrate
+from keito_mcp.journal.schema import _FIRST, _STEPS, SCHEMA_VERSION, NewerSchema, migrate
 
 OPEN_STATES = ("creating", "running", "stopping")
 ENTRY_STATES = (*OPEN_STATES, "stopped", "refused", "gone", "discarded")
@@ -150,11 +150,32 @@ def test_every_entry_and_every_write_of_version_1_is_kept(first: Path) -> None:
                 "rested_boot": row["sent_boot"],
                 "rest": 0.0,
                 "promised": 0,
+                "is_held": 0,
             }
             for row in writes
         ]
         assert connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
+
+
+@pytest.mark.parametrize(("rest", "is_held"), [(0.0, 0), (300.0, 0), (3_153_600_000.0, 1)])
+def test_a_start_that_was_held_by_a_rest_of_a_hundred_years_is_held_still(
+    tmp_path: Path, rest: float, is_held: int
+) -> None:
+    with closing(connected(tmp_path / "journal.sqlite3")) as connection:
+        for step in _STEPS[:3]:
+            connection.executescript(step)
+        connection.execute("PRAGMA user_version = 3")
+        moment = {"sent_at": "2026-03-06T12:00:00+00:00", "sent_monotonic": 1.5, "sent_boot": "boot-1"}
+        rested = {name.replace("sent", "rested"): value for name, value in moment.items()}
+        counts = {"sends": 0, "looks": 0, "attempts": 0, "promised": 1}
+        about = {"account": "account-1", "kind": "create", "body": "{}", "state": "queued"}
+        insert(
+            connection, "writes", {**about, **moment, **rested, **counts, "asked_at": moment["sent_at"], "rest": rest}
+        )
+        migrate(connection)
+        [write] = rows(connection, "writes")
+    assert (write["is_held"], write["rest"]) == (is_held, 0.0 if is_held else rest)
 
 
 def test_a_write_that_was_unsettled_is_still_to_be_found_out(first: Path) -> None:

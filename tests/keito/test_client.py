@@ -5,6 +5,8 @@ import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 
 import anyio
 import anyio.to_thread
@@ -149,6 +151,11 @@ NOT_FOUND_PAGE = "<!doctype html><title>Not here</title>"
 ERROR = {"error": {"code": "some_code", "message": "Some reason", "field": "hours"}}
 
 
+def limited(**headers: str) -> bytes:
+    """Keito's own word that there were too many requests."""
+    return answer("429 Slow Down", json.dumps(ERROR), **headers)
+
+
 @pytest.mark.parametrize(
     ("status", "kind"),
     [
@@ -175,11 +182,13 @@ async def test_each_status_is_its_own_error_with_all_that_keito_said(status: int
     assert type(error) is kind
     assert isinstance(error, StatusError)
     assert (error.status, error.code, error.message) == (status, "some_code", "Some reason")
-    assert (error.field, error.request_id, error.retry_after) == ("hours", "req_123", 86400.0)
+    assert (error.field, error.request_id, error.retry_after) == ("hours", "req_123", 3600.0)
     assert str(error) == f"Keito answered {status} some_code: Some reason"
     assert error.nothing_written is (status < 500)
 
 
+@every_call
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 405, 407, 409, 410, 413, 422, 451, 499])
 @pytest.mark.parametrize(
     ("body", "content_type"),
     [
@@ -194,19 +203,49 @@ async def test_each_status_is_its_own_error_with_all_that_keito_said(status: int
         ("\xff\xfe", "text/plain; charset=nonsense"),
     ],
 )
-async def test_an_error_that_is_not_in_keitos_form_is_told_by_its_status(body: str, content_type: str) -> None:
-    async with peer(answer("404 Not Found", body, Content_Type=content_type)) as here:
+async def test_a_refusal_that_is_not_in_keitos_form_is_somebody_elses_and_a_write_may_have_happened(
+    call: Call, status: int, body: str, content_type: str
+) -> None:
+    async with peer(answer(f"{status} Whatever", body, Content_Type=content_type)) as here:
+        error = await failure_of(call, here.url)
+    assert isinstance(error, UnexpectedAnswer)
+    assert str(error) == f"something else answered {status} in Keito's place: Whatever"
+    assert (error.code, error.field, error.request_id, error.retry_after) == (None, None, None, None)
+    assert not error.nothing_written
+    assert len(here.requests) == 1
+
+
+@pytest.mark.parametrize("status", [408, 421, 425])
+async def test_a_status_that_tells_of_the_connection_is_no_refusal_even_in_keitos_form(status: int) -> None:
+    async with peer(answer(f"{status} Whatever", json.dumps(ERROR))) as here:
+        error = await failure_of(post, here.url)
+    assert isinstance(error, UnexpectedAnswer)
+    assert not error.nothing_written
+
+
+@pytest.mark.parametrize("body", ["", NOT_FOUND_PAGE, '{"error": "slow down"}'])
+async def test_somebody_elses_rate_limit_is_believed_but_a_write_may_have_happened_and_is_not_sent_again(
+    body: str,
+) -> None:
+    async with peer(answer("429 Slow Down", body, Retry_After="0.01")) as here:
+        error = await failure_of(post, here.url)
+    assert isinstance(error, RateLimited)
+    assert error.retry_after == 0.01
+    assert not error.nothing_written
+    assert len(here.requests) == 1
+
+
+async def test_version_2s_header_makes_an_error_without_a_description_keitos_word() -> None:
+    async with peer(answer("404 Not Found", '{"error": "not found"}', X_Keito_API_Version="2")) as here:
         error = await failure_of(post, here.url)
     assert isinstance(error, NotFound)
-    assert str(error) == "Keito answered 404: Not Found"
-    assert (error.code, error.field, error.request_id, error.retry_after) == (None, None, None, None)
     assert error.nothing_written
 
 
 async def test_an_error_without_any_words_still_says_something() -> None:
     async with peer(b"HTTP/1.1 409 \r\nContent-Length: 0\r\nConnection: close\r\n\r\n") as here:
         error = await failure_of(post, here.url)
-    assert str(error) == "Keito answered 409: no reason given"
+    assert str(error) == "something else answered 409 in Keito's place: no reason given"
 
 
 @every_call
@@ -403,8 +442,8 @@ async def test_a_read_that_keito_refuses_is_not_tried_again(status: int) -> None
 
 @every_call
 async def test_a_short_retry_after_is_waited_for_and_then_the_same_request_is_sent(call: Call) -> None:
-    limited, done = answer("429 Slow Down", Retry_After="0.2"), answer("200 OK", '{"id": "te_1"}')
-    async with peer(limited, done) as here, connected(here.url, Timeouts(retry_after=0.3)) as client:
+    done = answer("200 OK", '{"id": "te_1"}')
+    async with peer(limited(Retry_After="0.2"), done) as here, connected(here.url, Timeouts(retry_after=0.3)) as client:
         began = anyio.current_time()
         assert await call(client) == {"id": "te_1"}
         assert anyio.current_time() - began >= 0.2
@@ -421,16 +460,30 @@ async def test_a_short_retry_after_is_waited_for_and_then_the_same_request_is_se
         (None, None),
         ("soon", None),
         ("-1", None),
+        ("-inf", None),
         ("nan", None),
-        ("inf", None),
-        ("Fri, 06 Mar 2026 12:00:00 GMT", None),
+        ("", None),
+        ("Fri, 99 Mar 2026 12:00:00 GMT", None),
+        (f"Fri, 06 Mar {'9' * 30} 12:00:00 GMT", None),
+        ("Fri, 06 Mar 2026 12:00:00 +999999", None),
+        ("3600", 3600.0),
+        ("3601", 3600.0),
+        ("86400", 3600.0),
+        ("1.7e9", 3600.0),
+        ("1773316800", 3600.0),
+        ("3153600000", 3600.0),
+        ("1" * 400, 3600.0),
+        ("inf", 3600.0),
+        ("Fri, 06 Mar 2026 12:10:00 GMT", 600.0),
+        ("Fri, 06 Mar 2026 14:00:00 +0100", 3600.0),
+        ("Wed, 06 Mar 2126 12:00:00 GMT", 3600.0),
     ],
 )
-async def test_a_retry_after_that_is_long_or_not_a_number_is_passed_on_at_once(
+async def test_a_retry_after_that_is_long_is_passed_on_at_once_and_no_more_than_an_hour_of_it_is_believed(
     call: Call, header: str | None, seconds: float | None
 ) -> None:
     headers = {} if header is None else {"Retry_After": header}
-    async with peer(answer("429 Slow Down", **headers)) as here:
+    async with peer(limited(Date="Fri, 06 Mar 2026 12:00:00 GMT", **headers)) as here:
         error = await failure_of(call, here.url, Timeouts(retry_after=0.3))
     assert isinstance(error, RateLimited)
     assert error.retry_after == seconds
@@ -438,16 +491,28 @@ async def test_a_retry_after_that_is_long_or_not_a_number_is_passed_on_at_once(
     assert len(here.requests) == 1
 
 
+@pytest.mark.parametrize(("ahead", "least", "most"), [(-60, 0, 0), (600, 590, 600), (10**6, 3600, 3600)])
+async def test_a_moment_to_come_back_is_compared_with_this_machines_clock_where_keito_tells_no_time(
+    ahead: int, least: float, most: float
+) -> None:
+    moment = format_datetime(datetime.now(UTC) + timedelta(seconds=ahead), usegmt=True)
+    async with peer(limited(Retry_After=moment)) as here:
+        error = await failure_of(post, here.url, Timeouts(retry_after=0.3))
+    assert isinstance(error, RateLimited)
+    assert error.retry_after is not None
+    assert least <= error.retry_after <= most
+
+
 @every_call
 async def test_a_retry_after_beyond_the_deadline_is_passed_on_at_once(call: Call) -> None:
-    async with peer(answer("429 Slow Down", Retry_After="5")) as here:
+    async with peer(limited(Retry_After="5")) as here:
         error = await failure_of(call, here.url, Timeouts(read=2.0, write=2.0, retry_after=10.0))
     assert isinstance(error, RateLimited)
     assert len(here.requests) == 1
 
 
 async def test_a_write_is_sent_no_more_than_twice_when_keito_stays_rate_limited() -> None:
-    async with peer(answer("429 Slow Down", Retry_After="0.01")) as here:
+    async with peer(limited(Retry_After="0.01")) as here:
         error = await failure_of(post, here.url)
     assert isinstance(error, RateLimited)
     assert error.nothing_written
@@ -458,7 +523,7 @@ async def test_a_write_is_sent_no_more_than_twice_when_keito_stays_rate_limited(
     ("second", "kind"), [(answer("502 Bad Gateway"), ServerFailed), (HANG, Unreachable)], ids=["502", "hang"]
 )
 async def test_a_write_that_fails_after_a_429_is_not_sent_a_third_time(second: bytes, kind: type[KeitoError]) -> None:
-    async with peer(answer("429 Slow Down", Retry_After="0.01"), second) as here:
+    async with peer(limited(Retry_After="0.01"), second) as here:
         error = await failure_of(post, here.url)
     assert isinstance(error, kind)
     assert not error.nothing_written
@@ -485,7 +550,7 @@ async def test_a_read_does_not_hammer_a_keito_that_says_to_come_back_at_once() -
 
 async def test_a_write_ends_inside_its_deadline_even_while_it_waits_for_a_second_answer() -> None:
     timeouts = Timeouts(attempt=10.0, write=0.5, retry_after=0.3)
-    async with peer(answer("429 Slow Down", Retry_After="0.1"), HANG) as here:
+    async with peer(limited(Retry_After="0.1"), HANG) as here:
         began = anyio.current_time()
         error = await failure_of(post, here.url, timeouts)
         took = anyio.current_time() - began
@@ -536,7 +601,7 @@ def nowhere() -> AbstractAsyncContextManager[Peer]:
 @pytest.mark.parametrize(
     "place",
     [
-        lambda: peer(answer("401 Unauthorized", json.dumps({"error": {"message": "bad key"}}))),
+        lambda: peer(answer("401 Unauthorized", json.dumps(ERROR))),
         lambda: peer(answer("500 Internal Server Error")),
         lambda: peer(answer("302 Found", Location="https://elsewhere.example/")),
         lambda: peer(answer("200 OK", "no JSON")),
@@ -569,7 +634,7 @@ async def test_what_keito_says_is_one_bounded_line_in_each_of_its_places(told: s
         await JSONResponse(error, 422)(scope, receive, send)  # type: ignore[arg-type]
 
     client = Client("http://keito.test", KEY, Connections(app=refuse))
-    with pytest.raises(InvalidRequest) as caught:
+    with pytest.raises(InvalidRequest if told.strip() else UnexpectedAnswer) as caught:
         await post(client)
     await client.aclose()
     for text in (caught.value.message, caught.value.code or "none", caught.value.field or "none"):
@@ -588,6 +653,6 @@ async def test_what_keito_says_is_one_bounded_line_in_each_of_its_places(told: s
 async def test_what_stands_in_the_head_of_an_answer_is_bounded_too(reply: bytes) -> None:
     async with peer(reply) as here:
         error = await failure_of(post, here.url)
-    assert isinstance(error, NotFound)
+    assert isinstance(error, UnexpectedAnswer)
     assert len(str(error)) <= 400
     assert len(error.request_id or "") <= 300

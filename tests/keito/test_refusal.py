@@ -14,13 +14,34 @@ def test_version_2s_refusal_is_a_word_and_a_description() -> None:
 
 
 @pytest.mark.parametrize("description", [None, "", "  ", 7])
-def test_without_a_description_the_word_is_all_that_is_said(description: object) -> None:
-    assert Refusal.read({"error": "unauthorized", "error_description": description}) == Refusal("unauthorized")
+def test_a_word_without_a_description_is_keitos_only_beside_the_header_of_version_2(description: object) -> None:
+    content = {"error": "unauthorized", "error_description": description}
+    assert Refusal.read(content) is None
+    assert Refusal.read(content, is_marked=True) == Refusal("unauthorized", "unauthorized")
 
 
-@pytest.mark.parametrize("content", [None, [], "no", 7, {}, {"message": "no"}], ids=str)
-def test_what_is_no_refusal_of_keitos_says_nothing(content: object) -> None:
-    assert Refusal.read(content) == Refusal()
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        [],
+        "no",
+        7,
+        {},
+        {"message": "no"},
+        {"error": "blocked"},
+        {"error": None, "error_description": "no"},
+        {"error": {"code": "blocked"}},
+        {"error": {"message": "blocked"}},
+        {"error": {"code": 404, "message": "the requested entity was not found", "status": "NOT_FOUND"}},
+        {"error": {"code": "", "message": "no"}},
+        {"error": {"code": "c", "message": " "}},
+        {"timestamp": "2026-03-06T12:00:00Z", "status": 404, "error": "Not Found", "path": "/v1/time-entries"},
+    ],
+    ids=str,
+)
+def test_what_has_not_the_shape_of_keitos_errors_is_not_keitos_word(content: object) -> None:
+    assert Refusal.read(content) is None
 
 
 @pytest.mark.parametrize(
@@ -41,4 +62,5 @@ def test_what_is_no_refusal_of_keitos_says_nothing(content: object) -> None:
     ],
 )
 def test_a_field_is_blamed_only_where_a_description_clearly_names_it(description: str, field: str | None) -> None:
-    assert Refusal.read({"error": "bad request", "error_description": description}).field == field
+    said = Refusal.read({"error": "bad request", "error_description": description})
+    assert said == Refusal(description, "bad request", field)

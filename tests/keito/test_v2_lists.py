@@ -206,14 +206,20 @@ async def test_an_entry_of_an_unknown_day_is_found_whoever_made_it(v2: KeitoV2, 
     assert timedelta(days=31) <= now - since <= timedelta(days=31, seconds=60)
 
 
-@pytest.mark.parametrize(("near", "requests"), [(DAY, 2), (None, 1)])
-async def test_an_entry_that_is_nowhere_is_not_found(
+@pytest.mark.parametrize(("near", "requests"), [(DAY, 4), (None, 2)])
+async def test_an_entry_that_is_nowhere_is_looked_for_twice_and_not_found(
     v2: KeitoV2, small: SmallKeito, near: date | None, requests: int
 ) -> None:
     stands(small, 3)
     with pytest.raises(NotFound):
         await v2.get("te_9", near=near)
     assert len(small.requests) == requests
+
+
+async def test_a_list_that_is_not_there_says_nothing_of_an_entry(v2: KeitoV2, small: SmallKeito) -> None:
+    small.refuses(404, "not found", "there is nothing at this address")
+    with pytest.raises(UnexpectedAnswer):
+        await v2.get("te_1")
 
 
 async def test_an_entry_behind_too_many_others_is_not_taken_for_deleted(v2: KeitoV2, small: SmallKeito) -> None:

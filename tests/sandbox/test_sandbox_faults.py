@@ -88,7 +88,11 @@ async def test_a_status_may_come_with_a_time_to_wait_and_a_body_of_its_own(servi
     async with serving(faults=faults) as url, client_of(url) as client:
         limited, gateway, garbage, empty = [await client.get(PATH) for _ in range(4)]
 
+        faults.add(Fault(status=429, retry_after="Fri, 06 Mar 2026 12:00:00 GMT"))
+        later = await client.get(PATH)
+
     assert (limited.status_code, limited.headers["Retry-After"]) == (429, "7")
+    assert later.headers["Retry-After"] == "Fri, 06 Mar 2026 12:00:00 GMT"
     assert (gateway.status_code, gateway.text) == (502, "<h1>Bad gateway</h1>")
     assert gateway.headers["Content-Type"].startswith("text/html")
     assert (garbage.status_code, garbage.content) == (200, b"\xff{")
