@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from keito_mcp import checkout
-from keito_mcp.commands.terminal import say, say_aside
+from keito_mcp.commands.terminal import answer, say, say_aside
 from keito_mcp.repository import NAME, Configuration, ConfigurationError, content
 
 _IGNORED = "/.keito/"
@@ -85,21 +85,15 @@ def init(asked: Asked, *, as_json: bool) -> bool:
 
 
 def _ask(given: Mapping[str, str | None]) -> dict[str, str]:
-    answers = {name: given.get(name) or _answer(question) for name, question in _QUESTIONS.items()}
+    answers = {name: given.get(name) or answer(question) for name, question in _QUESTIONS.items()}
     return {name: answer for name, answer in answers.items() if answer}
-
-
-def _answer(question: str) -> str:
-    sys.stderr.write(question)
-    sys.stderr.flush()
-    return sys.stdin.readline().strip()
 
 
 def _agrees(question: str) -> bool:
     if not sys.stdin.isatty():
         say_aside(f"{question} Say so with --yes; nobody can be asked here.")
         return False
-    return _answer(f"{question} [y/N] ").lower() in {"y", "yes"}
+    return answer(f"{question} [y/N] ").lower() in {"y", "yes"}
 
 
 def _merged(earlier: Mapping[str, Any], given: Mapping[str, str], asked: Asked) -> dict[str, Any]:
