@@ -6,9 +6,10 @@ from datetime import date
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationError, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, WithJsonSchema
 
 from keito_mcp import hours as decimal_hours
+from keito_mcp.shown import on_one_line
 
 NOTES_LIMIT = 10_000
 ID_LIMIT = 200
@@ -31,7 +32,14 @@ def _text(value: object) -> object:
     return None if isinstance(value, str) and not value.strip() else value
 
 
-_Id = Annotated[Annotated[str, Field(max_length=ID_LIMIT)] | None, BeforeValidator(_text)]
+def _visible(value: str) -> str:
+    if on_one_line(value) != value:
+        raise ValueError(f"must not hold control or invisible characters: {on_one_line(value)}")
+    return value
+
+
+_Word = Annotated[str, Field(max_length=ID_LIMIT), AfterValidator(_visible)]
+_Id = Annotated[_Word | None, BeforeValidator(_text)]
 _Words = Annotated[Annotated[str, Field(max_length=NOTES_LIMIT)] | None, BeforeValidator(_text)]
 _Date = Annotated[date, BeforeValidator(_date), WithJsonSchema({"type": "string", "format": "date"})]
 
@@ -68,7 +76,11 @@ Cursor = Annotated[str | None, BeforeValidator(_text), Field(description="next_c
 Limit = Annotated[int, Field(ge=1, le=200)]
 Source = Annotated[Literal["agent", "any"], Field(description="any: people's entries too")]
 Reason = _Words
-DiscardedSession = Annotated[str, Field(min_length=1, max_length=ID_LIMIT, description='An id, or "current"')]
+DiscardedSession = Annotated[
+    str,
+    Field(min_length=1, max_length=ID_LIMIT, description='An id, or "current"'),
+    AfterValidator(_visible),
+]
 
 
 def plain(schema: Mapping[str, Any]) -> dict[str, Any]:

@@ -22,6 +22,8 @@ _FORWARDED = ("forwarded", "x-forwarded-for", "via")
 
 PRINCIPAL = "keito_mcp.principal"
 """Where in the ASGI scope of a request stands who was let in."""
+HELD = "keito_mcp.held"
+"""Where in it what counts how much memory a message takes, as long as anything holds it."""
 
 
 def principal(ctx: Context[Runtime, Any]) -> Principal | None:
@@ -29,6 +31,13 @@ def principal(ctx: Context[Runtime, Any]) -> Principal | None:
     request = ctx.request_context.request
     let_in: Principal | None = request.scope.get(PRINCIPAL) if request else None
     return let_in
+
+
+def holds(ctx: Context[Runtime, Any], size: int) -> None:
+    """Count the bytes of an answer to this request until it is delivered."""
+    request = ctx.request_context.request
+    if request and (held := request.scope.get(HELD)):
+        held.grow(size)
 
 
 def account(ctx: Context[Runtime, Any]) -> Account:

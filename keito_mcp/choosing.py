@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field, JsonValue, create_model
 
 from keito_mcp import caller
 from keito_mcp.runtime import Runtime
+from keito_mcp.shown import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -125,9 +126,13 @@ def _naming(ctx: Ctx) -> Naming:
 def _question(ctx: Ctx, unclear: Unclear | None) -> Elicit[Choice] | None:
     if unclear is None or not unclear.choices or not _can_ask(ctx):
         return None
-    labels: list[JsonValue] = list(unclear.labels)
+    labels: list[JsonValue] = list(_shown_labels(unclear))
     field = Field(title="Which one", json_schema_extra={"enum": labels})
-    return Elicit(unclear.question, create_model("Choice", __base__=Choice, choice=(str, field)))
+    return Elicit(shown(unclear.question), create_model("Choice", __base__=Choice, choice=(str, field)))
+
+
+def _shown_labels(unclear: Unclear) -> dict[str, str]:
+    return {shown(label): id_ for label, id_ in unclear.labels.items()}
 
 
 def _can_ask(ctx: Ctx) -> bool:
@@ -141,7 +146,7 @@ def _settled(meant: Meant, answer: ElicitationResult[Choice]) -> str | None:
     if meant.unclear is None:
         return meant.id
     choice = answer.data if isinstance(answer, AcceptedElicitation) else None
-    chosen = meant.unclear.labels.get(choice.choice) if choice else None
+    chosen = _shown_labels(meant.unclear).get(choice.choice) if choice else None
     if chosen is None:
         raise meant.unclear.problem
     return chosen

@@ -44,11 +44,13 @@ def _log_to_stderr() -> None:
     import logging
     import os
 
+    from keito_mcp.shown import LogFormatter
+
     level = os.environ.get("KEITO_LOG_LEVEL", "").strip()
     known = level in {"DEBUG", "INFO", "WARNING", "ERROR"}
-    logging.basicConfig(
-        stream=sys.stderr, level=level if known else logging.WARNING, format="keito-mcp %(levelname)s %(message)s"
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LogFormatter("keito-mcp %(levelname)s %(message)s"))
+    logging.basicConfig(handlers=[handler], level=level if known else logging.WARNING)
     # They would log the head of each answer as it came; what it may say of a key isn't theirs to know.
     for name in ("httpcore", "httpx"):
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -287,10 +289,14 @@ def _cannot_listen(chosen: argparse.Namespace, error: OSError) -> int:
 
 
 def _say(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
+    from keito_mcp.shown import shown
+
+    sys.stdout.write(f"{shown(text)}\n")
     sys.stdout.flush()
 
 
 def _say_aside(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
+    from keito_mcp.shown import shown
+
+    sys.stderr.write(f"{shown(text)}\n")
     sys.stderr.flush()

@@ -31,7 +31,7 @@ _PRINTABLE_ASCII = re.compile(r"[\x21-\x7e]+")
 _UNEXPANDED = re.compile(r"\$\{[^}]*\}|\$[A-Za-z_]\w*|%\w+%|\{env:\w+\}")
 """What hosts leave in place of a variable that isn't set."""
 
-_IDENTITY_LIMIT = 200
+_LONGEST = 200
 
 _OLDER_NAMES = {"account_id": "KEITO_WORKSPACE_ID"}
 """Variables of earlier versions of Keito's CLI, which count where the newer one is not set."""
@@ -74,16 +74,15 @@ def _choice(key: SecretStr | None, version: Version | None) -> Choice:
 
 
 def _printable(value: str) -> str:
-    if len(value) > _IDENTITY_LIMIT or not value.isprintable():
-        raise ValueError(f"must be printable text of at most {_IDENTITY_LIMIT} characters")
+    if len(value) > _LONGEST or not value.isprintable():
+        raise ValueError(f"must be printable text of at most {_LONGEST} characters")
     return value
 
 
 _IN_THE_FILE = {"account_id": "workspace_id", "project_id": "project_id", "task_id": "task_id"}
 """Fields that a repository's `.keito/config.yml` may give, and their names there."""
 
-Text = Annotated[str, BeforeValidator(_stripped), Field(min_length=1)]
-IdentityText = Annotated[Text, AfterValidator(_printable)]
+Text = Annotated[str, BeforeValidator(_stripped), AfterValidator(_printable), Field(min_length=1)]
 
 
 class Settings(BaseSettings):
@@ -115,20 +114,16 @@ class Settings(BaseSettings):
     ] = None
     project_id: Annotated[Text | None, Field(description="Project for work that names none.")] = None
     task_id: Annotated[Text | None, Field(description="Task for work that names none.")] = None
-    agent_id: Annotated[IdentityText | None, Field(description="Who the agent is; else `<agent_type>@<hostname>`.")] = (
-        None
-    )
+    agent_id: Annotated[Text | None, Field(description="Who the agent is; else `<agent_type>@<hostname>`.")] = None
     agent_type: Annotated[
-        IdentityText | None,
+        Text | None,
         Field(description="The host's kind; else read from the client, such as `claude-code`."),
     ] = None
     session_id: Annotated[
-        IdentityText | None,
+        Text | None,
         Field(description="The session; else the host's, else one made per server process."),
     ] = None
-    model: Annotated[
-        IdentityText | None, Field(description="The model, where the operator knows it; never guessed.")
-    ] = None
+    model: Annotated[Text | None, Field(description="The model, where the operator knows it; never guessed.")] = None
     timezone: Annotated[
         Text | None, Field(description="IANA time zone that decides the day of an entry; else the machine's.")
     ] = None

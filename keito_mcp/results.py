@@ -10,6 +10,7 @@ from pydantic import BaseModel  # noqa: TC002 -- the annotations below are read 
 
 from keito_mcp import hours as decimal_hours
 from keito_mcp.answers import DiscardAnswer, EntryAnswer, EntryRow, ListAnswer, Status
+from keito_mcp.shown import all_shown, shown
 
 Entry = Annotated[CallToolResult, EntryAnswer]
 Entries = Annotated[CallToolResult, ListAnswer]
@@ -71,6 +72,6 @@ def _line(row: EntryAnswer | EntryRow) -> str:
 
 def _result(answer: BaseModel, text: str) -> CallToolResult:
     return CallToolResult(
-        content=[TextContent(type="text", text=text)],
-        structured_content=answer.model_dump(mode="json", exclude_none=True),
+        content=[TextContent(type="text", text=shown(text))],
+        structured_content=all_shown(answer.model_dump(mode="json", exclude_none=True)),
     )

@@ -12,6 +12,7 @@ from mcp.server import CacheHint, MCPServer
 from mcp.server.lowlevel.helper_types import ReadResourceContents
 from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from mcp.server.mcpserver.prompts import Prompt
+from mcp.types import CallToolResult
 from pydantic import ValidationError
 
 from keito_mcp import arguments as args
@@ -19,6 +20,7 @@ from keito_mcp import caller
 from keito_mcp.choosing import UNUSABLE_ANSWER
 from keito_mcp.resources import CONTENTS, build_resources
 from keito_mcp.runtime import Runtime
+from keito_mcp.shown import all_shown, shown
 from keito_mcp.tools import build_tools
 from keito_mcp.version import __version__
 
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Iterator
 
     from mcp.server.mcpserver import Context
-    from mcp.types import CallToolResult, InputRequiredResult
+    from mcp.types import InputRequiredResult
     from pydantic import AnyUrl
 
     from keito_mcp.principal import Principal
@@ -53,6 +55,9 @@ A person's changes in Keito are final; the tools leave such entries alone and sa
 
 MOST_CALLS = 32
 """Calls of one caller that an HTTP server works on at a time."""
+
+_WEIGHT = 8
+"""Bytes of memory that an answer takes for each character of its text, with its structured content."""
 
 _log = logging.getLogger(__name__)
 
@@ -90,6 +95,18 @@ class KeitoServer(MCPServer[Runtime]):
 
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Context[Runtime, Any] | None = None
+    ) -> CallToolResult | InputRequiredResult:
+        """Call a tool. What others wrote is shown with its invisible characters as escapes, in errors, too."""
+        try:
+            result = await self._call_tool(name, arguments, context)
+        except ToolError as error:
+            raise ToolError(shown(str(error))) from None
+        if context and isinstance(result, CallToolResult):
+            caller.holds(context, _WEIGHT * sum(len(part.text) for part in result.content if part.type == "text"))
+        return result
+
+    async def _call_tool(
+        self, name: str, arguments: dict[str, Any], context: Context[Runtime, Any] | None
     ) -> CallToolResult | InputRequiredResult:
         """Call a tool. Whatever fails below is turned into words here, and only here."""
         if strange := args.unknown(arguments, self._arguments.get(name, arguments)):
@@ -171,7 +188,8 @@ class KeitoServer(MCPServer[Runtime]):
                 content = await CONTENTS[str(uri)](context)
         except (SettingsError, ToolError) as error:
             content = {"problem": str(error)}
-        return [ReadResourceContents(content=json.dumps(content, indent=1), mime_type="application/json")]
+        text = json.dumps(all_shown(content), indent=1)
+        return [ReadResourceContents(content=text, mime_type="application/json")]
 
 
 def track(work: str = "the work you are about to do") -> str:

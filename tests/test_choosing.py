@@ -106,6 +106,21 @@ async def test_a_question_is_one_flat_form(desk: Desk, mode: str) -> None:
     assert schema["properties"] == {"choice": {"type": "string", "title": "Which one", "enum": [BOOKS, FOODS]}}
 
 
+async def test_the_user_is_shown_what_nobody_sees_in_a_name_and_may_choose_it(
+    desk: Desk, keito: Keito, mode: str
+) -> None:
+    named = {"tsk_review": "a\u202eb", "tsk_meeting": "c"}
+    tasks = [{"id": task_id, "name": name, "is_active": True} for task_id, name in named.items()]
+    page = {"tasks": tasks, "page": 1, "per_page": 2000, "total_pages": 1, "total_entries": 2}
+    keito.fails("GET", path="/api/v2/tasks", status=200, body=json.dumps(page), times=9)
+    user = User([r"a\u202eb"])
+    async with _client(desk, mode, user) as agent:
+        logged = await agent.call("log_time", hours=1, project_id="prj_books_web")
+
+    assert logged["task_id"] == "tsk_review"
+    assert user.choices == [[r"a\u202eb", "c"]]
+
+
 async def test_the_user_corrects_a_name_that_nothing_has(desk: Desk, mode: str) -> None:
     user = User(["Upkeep · Orchard Foods"])
     async with _client(desk, mode, user) as agent:

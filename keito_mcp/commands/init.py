@@ -14,7 +14,7 @@ import yaml
 
 from keito_mcp import checkout
 from keito_mcp.account import NO_ACCOUNT
-from keito_mcp.commands.terminal import say, say_aside
+from keito_mcp.commands.terminal import answer, say, say_aside
 from keito_mcp.config import Settings, SettingsError
 from keito_mcp.identity import git
 from keito_mcp.repository import NAME, Configuration, ConfigurationError, content
@@ -103,21 +103,15 @@ def _lacks_account(root: Path) -> bool:
 
 
 def _ask(given: Mapping[str, str | None], questions: Mapping[str, str]) -> dict[str, str]:
-    answers = {name: given.get(name) or _answer(question) for name, question in questions.items()}
+    answers = {name: given.get(name) or answer(question) for name, question in questions.items()}
     return {name: answer for name, answer in answers.items() if answer}
-
-
-def _answer(question: str) -> str:
-    sys.stderr.write(question)
-    sys.stderr.flush()
-    return sys.stdin.readline().strip()
 
 
 def _agrees(question: str) -> bool:
     if not sys.stdin.isatty():
         say_aside(f"{question} Say so with --yes; nobody can be asked here.")
         return False
-    return _answer(f"{question} [y/N] ").lower() in {"y", "yes"}
+    return answer(f"{question} [y/N] ").lower() in {"y", "yes"}
 
 
 def _merged(earlier: Mapping[str, Any], given: Mapping[str, str], asked: Asked) -> dict[str, Any]:

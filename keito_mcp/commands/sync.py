@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from keito_mcp.commands.terminal import Progress, line, of_write, reason, say, say_aside
+from keito_mcp.commands.terminal import Progress, answer, line, of_write, reason, say, say_aside
 from keito_mcp.journal import Queue, Write, WriteState
 from keito_mcp.runtime import Runtime
 from keito_mcp.timesheet import Delivered, Rest
@@ -154,6 +154,4 @@ def _question(queue: Queue, here: str) -> str:
 
 
 def _asks(question: str) -> bool:
-    sys.stderr.write(f"{question} [y/N] ")
-    sys.stderr.flush()
-    return sys.stdin.readline().strip().lower() in {"y", "yes"}
+    return answer(f"{question} [y/N] ").lower() in {"y", "yes"}

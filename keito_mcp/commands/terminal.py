@@ -5,19 +5,27 @@ from datetime import datetime
 
 from keito_mcp.journal import Write
 from keito_mcp.keito import AuthenticationFailed, KeitoError
+from keito_mcp.shown import on_one_line, shown
 from keito_mcp.timesheet.waiting import is_away, unreachable
 
 
 def say(text: str) -> None:
     """Say a result, on stdout."""
-    sys.stdout.write(f"{text}\n")
+    sys.stdout.write(f"{shown(text)}\n")
     sys.stdout.flush()
 
 
 def say_aside(text: str) -> None:
     """Say something that isn't the result, on stderr."""
-    sys.stderr.write(f"{text}\n")
+    sys.stderr.write(f"{shown(text)}\n")
     sys.stderr.flush()
+
+
+def answer(question: str) -> str:
+    """Ask on stderr, and return the line that is answered."""
+    sys.stderr.write(shown(question))
+    sys.stderr.flush()
+    return sys.stdin.readline().strip()
 
 
 class Progress:
@@ -30,6 +38,7 @@ class Progress:
     def show(self, text: str) -> None:
         """Put this in place of what stands there."""
         if self._watched:
+            text = on_one_line(text)
             sys.stderr.write(f"\r{text.ljust(self._length)}")
             sys.stderr.flush()
             self._length = len(text)
@@ -53,6 +62,7 @@ def reason(error: Exception) -> str:
 
 def table(rows: list[list[str]]) -> str:
     """Rows under each other in columns; the first row is the heading."""
+    rows = [[on_one_line(cell) for cell in row] for row in rows]
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows

@@ -19,9 +19,9 @@ def address(entries: str, entry_id: str) -> str:
 
     Raises:
         NotFound: The id is empty or made of dots. Percent-encoding can't protect those: an encoded dot
-            segment is still one to whatever normalises addresses on the way.
+            segment is still one to whatever normalises addresses on the way. Or it holds control characters.
     """
-    if not entry_id.strip("."):
+    if not entry_id.strip(".") or not entry_id.isprintable():
         raise NotFound(404, "no time entry has such an id")
     return f"{entries}/{quote(entry_id, safe='')}"
 

@@ -120,4 +120,5 @@ def _moment(row: Mapping[str, object]) -> Instant | None:
 
 def _text(row: Mapping[str, object], name: str) -> str | None:
     value = row.get(name)
-    return value if isinstance(value, str) and value else None
+    # An id that holds control characters is none: it would be shown, and compared with what others sent.
+    return value if isinstance(value, str) and value and value.isprintable() else None

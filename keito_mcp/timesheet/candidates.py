@@ -93,7 +93,7 @@ def quoted(text: str) -> str:
 
 def line(text: str) -> str:
     """Text from outside, on one line and bounded."""
-    plain = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
+    plain = " ".join(text.split())
     return plain if len(plain) <= _TEXT_LIMIT else f"{plain[: _TEXT_LIMIT - 1]}…"
 
 

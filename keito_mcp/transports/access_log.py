@@ -14,6 +14,7 @@ from starlette.datastructures import Headers
 from starlette.types import Message, Scope, Send
 
 from keito_mcp.config import variable
+from keito_mcp.shown import LogFormatter
 
 if TYPE_CHECKING:
     from keito_mcp.principal import Principal
@@ -28,7 +29,7 @@ def begin() -> None:
     """Write the log, unless the operator wants less on stderr (`KEITO_LOG_LEVEL` is WARNING or ERROR)."""
     if os.environ.get(variable("log_level"), "").strip() not in {"WARNING", "ERROR"}:
         handler = logging.StreamHandler(sys.stderr)
-        handler.setFormatter(logging.Formatter("%(message)s"))
+        handler.setFormatter(LogFormatter("%(message)s"))
         _log.addHandler(handler)
         _log.setLevel(logging.INFO)
     _log.propagate = False

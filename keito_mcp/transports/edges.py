@@ -3,7 +3,7 @@
 import asyncio
 import math
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import anyio
@@ -31,6 +31,8 @@ class Edges:
         idle: Seconds after which a session that nobody uses is closed.
         body_limit: The most bytes of a request's body.
         body_seconds: Seconds in which a body must have come.
+        most_held: The most memory, in bytes, that all messages may take which are being worked on or answered.
+        most_held_of_session: What those of one session may take; and one message, whoever sends it.
     """
 
     allowed_hosts: Sequence[str] = ()
@@ -41,6 +43,8 @@ class Edges:
     idle: float = 12 * 3600.0
     body_limit: int = 1024 * 1024
     body_seconds: float = 30.0
+    most_held: int = 128 * 1024 * 1024
+    most_held_of_session: int = 8 * 1024 * 1024
 
     @property
     def hosts(self) -> list[str]:
@@ -82,8 +86,14 @@ def refuse_ambiguous(headers: Headers) -> None:
         raise Unfit(400, "a request has a Content-Length or a Transfer-Encoding, not both")
 
 
-async def whole_body(headers: Headers, receive: Receive, edges: Edges) -> Receive:
+async def whole_body(headers: Headers, receive: Receive, edges: Edges, take: Callable[[bytes], None]) -> Receive:
     """Take in a request's body, and return what gives it to the application, and then what comes after it.
+
+    Args:
+        headers: What the request says of it.
+        receive: Gives the body.
+        edges: How much of it is taken, and how long.
+        take: Told each part of it; may raise `Unfit`.
 
     Raises:
         Unfit: It is too large, or comes too slowly.
@@ -97,9 +107,11 @@ async def whole_body(headers: Headers, receive: Receive, edges: Edges) -> Receiv
         while True:
             message = await receive()
             messages.append(message)
-            size += len(message.get("body", b""))
+            part = message.get("body", b"")
+            size += len(part)
             if size > edges.body_limit:
                 raise _too_large(edges)
+            take(part)
             if message["type"] != "http.request" or not message.get("more_body", False):
                 break
     if patience.cancelled_caught:

@@ -10,11 +10,12 @@ from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 
-from keito_mcp.caller import PRINCIPAL
+from keito_mcp.caller import HELD, PRINCIPAL
 from keito_mcp.transports.access import Denied, user
 from keito_mcp.transports.access_log import written_down
 from keito_mcp.transports.edges import Unfit, refuse_ambiguous, whole_body
-from keito_mcp.transports.streams import Streams
+from keito_mcp.transports.load import Held, Load, unpacked
+from keito_mcp.transports.streams import Streams, sse_session
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,6 +54,7 @@ class Gate:
         self._access = access
         self._edges = edges
         self._streams = Streams(edges)
+        self._load = Load(edges)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -99,11 +101,15 @@ class Gate:
         if scope["method"] == "GET":
             await self._serve_stream(scope, receive, response, principal)
             return
-        if path == MESSAGES_PATH:
-            self._streams.message(scope)
         if principal is not None and path == HTTP_PATH and _opens_a_session(headers):
             self._refuse_one_too_many(principal)
-        await self._app(scope, await whole_body(headers, receive, self._edges), response)
+        session = sse_session(scope["query_string"]) if path == MESSAGES_PATH else headers.get(MCP_SESSION_ID_HEADER)
+        held = Held(self._load, user(principal).username if principal else "", session)
+        body = await whole_body(headers, receive, self._edges, lambda part: held.add(unpacked(part)))
+        if path == MESSAGES_PATH:
+            self._streams.message(scope)
+        # The server keeps its own scope for as long as the connection is open.
+        await self._app({**scope, HELD: held}, body, response)
 
     def _refuse_one_too_many(self, principal: Principal) -> None:
         """Leave room for others: raises `Unfit` where a caller has as many Streamable HTTP sessions as one may."""

@@ -5,8 +5,10 @@ import re
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from uuid import UUID
 
 import anyio
+from starlette.datastructures import QueryParams
 from starlette.types import Message, Receive, Scope
 
 from keito_mcp.principal import Principal
@@ -79,8 +81,8 @@ class Streams:
 
     def message(self, scope: Scope) -> None:
         """Take note of a message to an SSE session."""
-        found = _SESSION.search(scope["query_string"])
-        if found and (stream := self._sessions.get(found[1].decode())):
+        session = sse_session(scope["query_string"])
+        if session and (stream := self._sessions.get(session)):
             self._used(stream)
 
     def end_those_of_strangers(self, names: Collection[str]) -> None:
@@ -91,3 +93,11 @@ class Streams:
 
     def _used(self, stream: Stream) -> None:
         stream.ends_at(anyio.current_time() + self._edges.idle)
+
+
+def sse_session(query: bytes) -> str | None:
+    """Return the id of the SSE session that the query of an address names, read as the SDK reads it."""
+    try:
+        return UUID(hex=QueryParams(query).get("session_id", "")).hex
+    except ValueError:
+        return None

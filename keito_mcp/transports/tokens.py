@@ -1,6 +1,8 @@
 """The tokens of those who may call: kept as hashes, from the environment or a file that is read again on demand."""
 
+import os
 import re
+import stat
 from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from hmac import compare_digest
@@ -13,6 +15,8 @@ _SETTING = variable("mcp_tokens")
 _HASHED = re.compile(r"([^\s:,]{1,64}):([0-9a-fA-F]{64})")
 _PATH = re.compile(r"~?[/\\]|\.{1,2}[/\\]|[A-Za-z]:[/\\]")
 _SHORTEST = 16
+_LARGEST = 1024 * 1024
+_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 _PLAIN = re.compile(rf"[^$(){{}}:/\\\x00-\x20\x7f-\U0010ffff]{{{_SHORTEST},}}")
 """No blank, and nothing that stands in a path, in a variable that nobody expanded, or in a hash with its name."""
 
@@ -33,7 +37,7 @@ class Tokens:
             SettingsError: There is none, or one can't be used; no token is repeated in the text.
         """
         if _PATH.match(setting.strip()):
-            file = Path(setting.strip()).expanduser()
+            file = Path(os.path.expanduser(setting.strip()))  # noqa: PTH111 -- it fails for no home
             return cls(_of_file(file), file)
         return cls(_checked((_entry(text) for text in setting.split(",") if text.strip()), _SETTING))
 
@@ -58,27 +62,74 @@ class Tokens:
 
 
 def _of_file(file: Path) -> dict[str, str]:
-    try:
-        lines = file.read_text("utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{_SETTING} names the file {file}, which can't be read ({error})") from error
     entries = []
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(_trusted(file).splitlines(), 1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         match = _HASHED.fullmatch(line.strip())
-        if match is None:
+        if match is None or not match[1].isprintable():
             raise SettingsError(f"line {number} of {file} ({_SETTING}) isn't `name:` and 64 hexadecimal digits")
         entries.append((match[2].lower(), match[1]))
     return _checked(entries, str(file))
 
 
+def _trusted(file: Path) -> str:
+    """Return the text of the file, where nobody but its owner decides who may connect.
+
+    Others may read it: it holds hashes. Links are followed, for an orchestrator's secrets are links; whoever could
+    change one could write to the folder that it is in.
+
+    Raises:
+        SettingsError: It can't be read, isn't a small text file, or others can write to it or put another in its place.
+    """
+    place = f"{_SETTING} names {file}"
+    try:
+        # Opening a pipe without this waits for whoever writes to it.
+        with open(os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as opened:  # noqa: PTH123 -- by number
+            about = os.fstat(opened.fileno())
+            if not stat.S_ISREG(about.st_mode):
+                raise SettingsError(f"{place}, which is no file")
+            way = sorted({file, *file.absolute().parents, *file.resolve().parents})
+            seen = [(at, look(at)) for at in way for look in (os.lstat, os.stat)]
+            _refuse_if_others_write(place, [(file, about), *seen])
+            content = opened.read(_LARGEST + 1)
+    except (OSError, ValueError, RuntimeError) as error:
+        raise SettingsError(f"{place}, which can't be read ({getattr(error, 'strerror', None) or error})") from error
+    if len(content) > _LARGEST:
+        raise SettingsError(f"{place}, which is larger than {_LARGEST // 1024} KiB")
+    try:
+        # Windows' editors put a mark before the first line.
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:
+        raise SettingsError(f"{place}, which isn't UTF-8 text; save it as UTF-8")
+    return text
+
+
+def _refuse_if_others_write(place: str, found: Iterable[tuple[Path, os.stat_result]]) -> None:
+    if os.name != "posix":
+        return
+    for path, about in found:
+        if about.st_uid not in {0, os.geteuid()}:
+            raise SettingsError(
+                f"{place}, but {path} belongs to another user (uid {about.st_uid}), who could decide who may connect; "
+                f"it must be yours or root's: chown {os.geteuid()} '{path}'"
+            )
+        # In a folder with the sticky bit, such as /tmp, nobody replaces what is another's. A link has no mode.
+        is_guarded = (stat.S_ISDIR(about.st_mode) and about.st_mode & stat.S_ISVTX) or stat.S_ISLNK(about.st_mode)
+        if about.st_mode & _BY_OTHERS and not is_guarded:
+            raise SettingsError(
+                f"{place}, but other users can write to {path}, and so decide who may connect; run: chmod go-w '{path}'"
+            )
+
+
 def _entry(text: str) -> tuple[str, str]:
     """The hash and the name of a token from the environment; one without a name is known by a piece of its hash."""
     token = text.strip()
-    if match := _HASHED.fullmatch(token):
+    if (match := _HASHED.fullmatch(token)) and match[1].isprintable():
         return match[2].lower(), match[1]
-    if not _PLAIN.fullmatch(token) or Path(token).exists():
+    if not _PLAIN.fullmatch(token) or os.path.exists(token):  # noqa: PTH110 -- it fails for long ones
         raise SettingsError(
             f"{_SETTING} holds a token that is no token: it needs {_SHORTEST} or more letters, digits and other ASCII "
             r"characters, without spaces and $ { } : / \, so that nobody guesses it and it is no path that was mistyped"

@@ -271,7 +271,6 @@ async def test_what_this_version_does_not_list_is_not_found_and_nothing_is_sent(
         ("te_1?x=1", "te_1%3Fx%3D1"),
         ("te_1#top", "te_1%23top"),
         ("te%2e1", "te%252e1"),
-        ("te_1\r\nX-Evil: 1", "te_1%0D%0AX-Evil%3A%201"),
         ("https://evil.example/", "https%3A%2F%2Fevil.example%2F"),
     ],
 )
@@ -284,10 +283,12 @@ async def test_an_id_leads_to_one_entry_whatever_it_is_made_of(
     # Each looks for it twice before it counts as gone.
     assert keito.methods == ["GET", "GET", "PATCH", "GET", "GET", "DELETE", "GET", "GET"]
     assert {(request.path, request.query) for request in keito.requests} == {(f"{PATH}/{on_the_wire}", "")}
-    assert not any("x-evil" in request.headers for request in keito.requests)
 
 
-@pytest.mark.parametrize("entry_id", ["", ".", "..", "..."])
+STRANGE = ["te_1\r\nX-Evil: 1", "te_1\x1b[31m", "te_1\x9b", "te_\u202e1", "te_\u200b1", "te_1\ud800", "te_1\x00"]
+
+
+@pytest.mark.parametrize("entry_id", ["", ".", "..", "...", *STRANGE])
 async def test_an_id_that_would_be_another_address_is_not_found_and_never_sent(
     api: KeitoV1, keito: Keito, entry_id: str
 ) -> None:
