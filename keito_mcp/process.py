@@ -13,7 +13,8 @@ from keito_mcp.clock import boot_id
 
 _MOST_ANCESTORS = 16
 _PROCESSES = Path("/proc")
-_EACH_WITH_ITS_PARENT = ("ps", "-A", "-o", "pid=", "-o", "ppid=")
+# It is there on each system without `/proc`; PATH may lead into a repository.
+_EACH_WITH_ITS_PARENT = ("/bin/ps", "-A", "-o", "pid=", "-o", "ppid=")
 _UNKNOWN = "-"
 _ENDED = "ZX"
 """A zombie, which nobody reaped yet, and one that is dead."""
@@ -109,6 +110,7 @@ def _parents() -> dict[str, str]:
     try:
         listed = subprocess.run(  # noqa: S603 -- it runs nothing but the constant above
             _EACH_WITH_ITS_PARENT,
+            cwd=os.sep,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import yaml
 
 from keito_mcp import checkout
 from keito_mcp.commands.terminal import say, say_aside
+from keito_mcp.identity import git
 from keito_mcp.repository import NAME, Configuration, ConfigurationError, content
 
 _IGNORED = "/.keito/"
@@ -59,7 +59,7 @@ def init(asked: Asked, *, as_json: bool) -> bool:
     Raises:
         ConfigurationError: A file that is there can't be read, or what was given can't stand in one.
     """
-    root = _git(Path.cwd(), "rev-parse", "--show-toplevel") or Path.cwd()
+    root = Path(checkout.root(str(Path.cwd())))
     file = root / checkout.CONFIG
     earlier = content(root) if file.exists() else {}
     given = {name: value for name, value in asked.fields.items() if value}
@@ -131,7 +131,7 @@ def _write(file: Path, written: Mapping[str, Any]) -> None:
 
 def _ignore(root: Path) -> None:
     """Keep the file out of commits, without a change that is one itself."""
-    common = _git(root, "rev-parse", "--git-common-dir")
+    common = git.run(root, "rev-parse", "--git-common-dir", patience=10)
     if common is None:
         return
     exclude = (root / common) / "info" / "exclude"
@@ -139,20 +139,6 @@ def _ignore(root: Path) -> None:
     if _IGNORED not in lines:
         exclude.parent.mkdir(exist_ok=True)
         exclude.write_text("\n".join([*lines, _IGNORED, ""]), "utf-8")
-
-
-def _git(folder: Path, *arguments: str) -> Path | None:
-    try:
-        done = subprocess.run(  # noqa: S603 -- fixed arguments
-            ["git", "-C", str(folder), *arguments],  # noqa: S607 -- its place differs from system to system
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=False,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return Path(done.stdout.strip()) if done.returncode == 0 and done.stdout.strip() else None
 
 
 def _described(root: Path, configuration: Configuration) -> str:

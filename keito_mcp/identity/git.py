@@ -3,14 +3,36 @@
 import os
 import re
 import subprocess
+import sys
 import time
+from functools import partial
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
-import anyio
+import anyio.to_thread
+
+from keito_mcp import checkout
 
 _PATIENCE = 1.0
 """Seconds that git may take; facts are worth no more."""
+
+_LONGEST = 65_536
+"""Bytes of an answer that are believed."""
+
+_OBEYS_NOTHING = (
+    "--no-pager",
+    "--no-replace-objects",
+    *("-c", "core.fsmonitor=false"),
+    *("-c", f"core.hooksPath={os.devnull}"),
+    *("-c", "safe.bareRepository=explicit"),
+)
+_STARTS_NOTHING = {
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_NO_LAZY_FETCH": "1",
+    # No transport is allowed.
+    "GIT_ALLOW_PROTOCOL": "",
+    "GIT_TERMINAL_PROMPT": "0",
+}
 
 _SCP_ADDRESS = re.compile(r"(?:[^@/\\]+@)?[^:/\\]{2,}:(?!//)([^\\]+)")
 
@@ -64,19 +86,51 @@ class Repository:
         return facts
 
     async def _git(self, *arguments: str) -> str | None:
-        try:
-            with anyio.fail_after(_PATIENCE):
-                result = await anyio.run_process(
-                    ["git", "-C", str(self._folder), *arguments],
-                    stdin=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL,
-                    # A host that git started (a hook) would lead git to that host's repository.
-                    env={name: value for name, value in os.environ.items() if not name.startswith("GIT_")},
-                    check=False,
-                )
-        except (OSError, TimeoutError):
-            return None
-        return result.stdout.decode("utf-8", "replace").strip() if result.returncode == 0 else None
+        ask = partial(run, self._folder, *arguments)
+        return await anyio.to_thread.run_sync(ask, abandon_on_cancel=True)
+
+
+def run(folder: Path, *arguments: str, patience: float | None = None) -> str | None:
+    """Return what git prints about a folder, stripped; None where it fails, is missing or takes too long.
+
+    The repository may be anybody's. Git is one that the repository can't have brought along, it works in no folder of
+    the repository, and it starts nothing that the repository's configuration names: no hook, no file system monitor,
+    no pager, no transport. It obeys no `GIT_*` variable, takes no embedded bare repository for one, and writes
+    nothing. This holds for commands that look at names and objects, such as `rev-parse`, `config --get` and `ls-files`;
+    not for `status` or `diff`, which run the filters that a repository chooses.
+
+    Args:
+        folder: The folder to ask about.
+        arguments: A command of git's and its arguments.
+        patience: Seconds that it may take; by default one.
+    """
+    program = _program(str(folder))
+    if program is None:
+        return None
+    try:
+        done = subprocess.run(  # noqa: S603 -- the callers' own commands
+            [program, *_OBEYS_NOTHING, "-C", str(folder.absolute()), *arguments],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            cwd=os.sep,
+            # A host that git started (a hook) would lead git to that host's repository.
+            env={name: value for name, value in os.environ.items() if not name.startswith("GIT_")} | _STARTS_NOTHING,
+            timeout=patience or _PATIENCE,
+            check=False,
+        )
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return None
+    is_usable = done.returncode == 0 and len(done.stdout) <= _LONGEST
+    return done.stdout.decode("utf-8", "replace").strip() if is_usable else None
+
+
+def _program(project: str) -> str | None:
+    """The git on PATH that a project can't have brought along."""
+    name = "git.exe" if sys.platform == "win32" else "git"
+    entries = checkout.outside(project, os.environ.get("PATH", os.defpath))
+    found = (Path(entry, name) for entry in entries)
+    return next((str(file) for file in found if os.access(file, os.X_OK) and file.is_file()), None)
 
 
 def _name(remote: str | None) -> str | None:
