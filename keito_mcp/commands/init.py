@@ -11,8 +11,9 @@ from typing import Any
 
 import yaml
 
-from keito_mcp import checkout
-from keito_mcp.commands.terminal import say, say_aside
+from keito_mcp import checkout, trust
+from keito_mcp.commands.terminal import agrees, say, say_aside
+from keito_mcp.commands.trust import summary
 from keito_mcp.identity import git
 from keito_mcp.repository import NAME, Configuration, ConfigurationError, content
 
@@ -50,14 +51,17 @@ class Asked:
     yes: bool
 
 
-def init(asked: Asked, *, as_json: bool) -> bool:
+def init(asked: Asked, state: Path, *, as_json: bool) -> bool:
     """Write the file at the root of the repository of this folder, or in this folder where there is none.
+
+    Whoever writes it trusts it, should git track it.
 
     Returns:
         Whether it was written.
 
     Raises:
         ConfigurationError: A file that is there can't be read, or what was given can't stand in one.
+        TrustError: That it is trusted can't be kept in the state folder.
     """
     root = Path(checkout.root(str(Path.cwd())))
     file = root / checkout.CONFIG
@@ -73,11 +77,11 @@ def init(asked: Asked, *, as_json: bool) -> bool:
     if configuration.project_id is None:
         say_aside("Without a project nothing can be logged: give --project-id.")
         return False
-    question = f"{NAME} is there already. Change it? Comments in it are lost."
-    if earlier and earlier != written and not (asked.yes or _agrees(question)):
+    if earlier and not asked.yes and not _may_change(root, state, configuration, is_same=earlier == written):
         return False
     if os.environ.get("KEITO_PROJECT_ID", "").strip() not in {"", configuration.project_id}:
         say_aside("KEITO_PROJECT_ID is set here, and goes before the file's project.")
+    trust.give(state, trust.Yes.to(root, configuration))
     _write(file, written)
     _ignore(root)
     say(json.dumps(written, indent=1, ensure_ascii=False) if as_json else _described(root, configuration))
@@ -95,11 +99,11 @@ def _answer(question: str) -> str:
     return sys.stdin.readline().strip()
 
 
-def _agrees(question: str) -> bool:
-    if not sys.stdin.isatty():
-        say_aside(f"{question} Say so with --yes; nobody can be asked here.")
-        return False
-    return _answer(f"{question} [y/N] ").lower() in {"y", "yes"}
+def _may_change(root: Path, state: Path, configuration: Configuration, *, is_same: bool) -> bool:
+    """Ask whether a file that is there may be changed, and whether what came with the clone may be used."""
+    if trust.find(root, state).standing is trust.Standing.UNTRUSTED:
+        return agrees(f"{NAME} came with the clone.\n{summary(configuration)}\nWrite and use it?")
+    return is_same or agrees(f"{NAME} is there already. Change it? Comments in it are lost.")
 
 
 def _merged(earlier: Mapping[str, Any], given: Mapping[str, str], asked: Asked) -> dict[str, Any]:

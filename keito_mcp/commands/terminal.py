@@ -20,6 +20,16 @@ def say_aside(text: str) -> None:
     sys.stderr.flush()
 
 
+def agrees(question: str) -> bool:
+    """Ask a person at a terminal; where nobody can be asked, the answer is no."""
+    if not sys.stdin.isatty():
+        say_aside(f"{question} Say so with --yes; nobody can be asked here.")
+        return False
+    sys.stderr.write(f"{question} [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}
+
+
 class Progress:
     """One line on a terminal that is written over; nothing where nobody watches."""
 
