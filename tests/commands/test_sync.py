@@ -43,7 +43,7 @@ async def test_a_program_reads_which_writes_were_delivered(agent: Agent, keito: 
     [entry] = keito.entries()
     [delivered] = report.pop("delivered")
     assert (delivered["kind"], delivered["entry"]) == ("create", entry["metadata"]["entry_key"])
-    assert report == {"refused": [], "waiting": [], "problem": None}
+    assert report == {"refused": [], "waiting": [], "sessions_left": [], "problem": None}
 
 
 async def test_keito_down_exits_with_1_and_says_what_waits_and_why(agent: Agent, keito: Keito) -> None:
