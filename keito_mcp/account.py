@@ -197,8 +197,9 @@ class Account:
         return api_for(self.settings.version, client, account_id=self.settings.account_id, now=now)
 
     def _ledger(self, client: Client) -> Ledger:
+        from keito_mcp.identity.facts import MARK
         from keito_mcp.keito import Marked
-        from keito_mcp.timesheet import MARK, Ledger, Place
+        from keito_mcp.timesheet import Ledger, Place
 
         runtime, settings = self._runtime, self.settings
         has_own_key = settings.principal is not None and settings.principal.has_own_key

@@ -76,15 +76,20 @@ async def worker(ctx: Context[Runtime, Any], account: Account) -> Worker:
     who = await identity(ctx)
     repository = await runtime.repository.facts() if runtime.repository else {}
     has_its_own = runtime.serves_one_user or who.session_is_certain or _transport_session(ctx) is not None
-    configuration = runtime.settings.configuration
     return Worker(
         identity=who,
         owner=account.owner(who),
         repository=repository,
-        configured=configuration.metadata if configuration else {},
+        configured=runtime.settings.configuration.metadata,
         session_is_shared=not has_its_own,
         mark=account.mark,
     )
+
+
+def notes(ctx: Context[Runtime, Any]) -> list[str]:
+    """What each answer of a tool that writes says beside; raises `SettingsError`."""
+    untrusted = ctx.request_context.lifespan_context.settings.untrusted
+    return [untrusted] if untrusted else []
 
 
 def _machine(request: Request | None, runtime: Runtime) -> Machine | None:

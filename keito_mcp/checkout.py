@@ -51,6 +51,12 @@ def root(folder: str) -> str:
     return next((above for above in _upwards(start) if os.path.lexists(os.path.join(above, _GIT))), start)
 
 
+def repository(folder: str) -> str:
+    """Return the real path that stands for a folder's repository: its main worktree, which all its worktrees share."""
+    top = root(folder)
+    return _main_worktree(top) or top
+
+
 def outside(folder: str, search_path: str) -> list[str]:
     """Return the entries of a search path, such as PATH, into which a project can't have put a program or a module.
 

@@ -196,8 +196,10 @@ def _restore(chosen: argparse.Namespace) -> int:
 
 
 def _init(chosen: argparse.Namespace) -> int:
+    from keito_mcp import paths
     from keito_mcp.commands.init import Asked, init
     from keito_mcp.repository import ConfigurationError
+    from keito_mcp.trust import TrustError
 
     given = {
         "project_id": chosen.project_id,
@@ -207,11 +209,31 @@ def _init(chosen: argparse.Namespace) -> int:
         "workspace_id": chosen.workspace_id,
     }
     try:
-        done = init(Asked(given, redact_notes=chosen.redact_notes, yes=chosen.yes), as_json=chosen.json)
-    except ConfigurationError as error:
-        _say_aside(f"{error}.")
+        asked = Asked(given, redact_notes=chosen.redact_notes, yes=chosen.yes)
+        done = init(asked, paths.state_dir(), as_json=chosen.json)
+    except (ConfigurationError, TrustError, RuntimeError) as error:
+        _say_aside(f"{str(error).rstrip('.')}.")
         return FAILED
     return DONE if done else FAILED
+
+
+def _trust(chosen: argparse.Namespace) -> int:
+    from pathlib import Path
+
+    from keito_mcp import paths
+    from keito_mcp.commands.trust import take_back, trust
+    from keito_mcp.repository import ConfigurationError
+    from keito_mcp.trust import TrustError
+
+    folder = Path(chosen.folder)
+    try:
+        if chosen.remove:
+            take_back(folder, paths.state_dir(), as_json=chosen.json)
+            return DONE
+        return DONE if trust(folder, paths.state_dir(), yes=chosen.yes, as_json=chosen.json) else FAILED
+    except (ConfigurationError, TrustError, RuntimeError) as error:
+        _say_aside(f"{str(error).rstrip('.')}.")
+        return FAILED
 
 
 def _pause(chosen: argparse.Namespace) -> int:
@@ -254,6 +276,7 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "discard": _discard,
     "restore": _restore,
     "init": _init,
+    "trust": _trust,
     "pause": _pause,
     "resume": _pause,
 }

@@ -22,10 +22,11 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from keito_mcp import address, keito_cli, paths
+from keito_mcp import address, keito_cli, paths, trust
 from keito_mcp.api_version import Choice, Version, choose, needs_account, written_out
 from keito_mcp.principal import Principal
 from keito_mcp.repository import NAME, Configuration, ConfigurationError
+from keito_mcp.trust import WAITS, Found, Standing
 
 _PRINTABLE_ASCII = re.compile(r"[\x21-\x7e]+")
 _UNEXPANDED = re.compile(r"\$\{[^}]*\}|\$[A-Za-z_]\w*|%\w+%|\{env:\w+\}")
@@ -174,7 +175,7 @@ class Settings(BaseSettings):
                 raise ValueError("is not a time zone; write it like Europe/Berlin") from error
         return name
 
-    _configuration: Configuration | None = PrivateAttr(None)
+    _found: Found = PrivateAttr(default_factory=Found)
     _principal: Principal | None = PrivateAttr(None)
     _login: keito_cli.Login | None = PrivateAttr(None)
 
@@ -196,13 +197,13 @@ class Settings(BaseSettings):
         """
         settings = cls._checked({}, variable_read)
         try:
-            configuration = Configuration.of(folder) if folder else None
+            found = trust.find(folder, settings.folder) if folder else Found()
             login = keito_cli.find() if with_login and settings.api_key is None else None
         except (ConfigurationError, keito_cli.LoginError) as error:
             raise SettingsError(str(error)) from None
         if login:
-            settings = settings.logged_in(login, configuration)
-        return settings.completed_by(configuration) if configuration else settings
+            settings = settings.logged_in(login, found.used)
+        return settings.completed_by(found)
 
     @classmethod
     def _checked(cls, given: Mapping[str, Any], named: Callable[[str], str]) -> Self:
@@ -212,27 +213,28 @@ class Settings(BaseSettings):
         except ValidationError as error:
             raise SettingsError(_sentence(error, named)) from None
 
-    def logged_in(self, login: keito_cli.Login, configuration: Configuration | None = None) -> Self:
+    def logged_in(self, login: keito_cli.Login, configuration: Configuration) -> Self:
         """These settings with a login for what nobody set, nor the repository's configuration gives.
 
         Raises:
             SettingsError: The login holds what can't be used.
         """
-        given = {"account_id"} if configuration and configuration.workspace_id else set()
+        given = {"account_id"} if configuration.workspace_id else set()
         used = {field: value for field, value in login.values.items() if field not in self.model_fields_set | given}
         completed = self._checked(used, lambda field: f"{login.place}: {field}")
         completed._login = replace(login, values=used)  # noqa: SLF001 -- of its own class
         return completed
 
-    def completed_by(self, configuration: Configuration) -> Self:
+    def completed_by(self, found: Found) -> Self:
         """These settings with a repository's for what nobody set."""
+        configuration = found.used
         given = {field: getattr(configuration, name) for field, name in _IN_THE_FILE.items()}
         missing = {field: value for field, value in given.items() if value and field not in self.model_fields_set}
         if self.project_id not in {None, configuration.project_id}:
             # Its task is a task of its project.
             missing.pop("task_id", None)
         completed = self.model_copy(update=missing)
-        completed._configuration = configuration  # noqa: SLF001 -- of its own class
+        completed._found = found  # noqa: SLF001 -- of its own class
         return completed
 
     @property
@@ -251,9 +253,32 @@ class Settings(BaseSettings):
         return self._login.warning if self._login else None
 
     @property
-    def configuration(self) -> Configuration | None:
-        """What the repository's file says; None where there is none, or none is read."""
-        return self._configuration
+    def found(self) -> Found:
+        """The repository's file, and whether it is used."""
+        return self._found
+
+    @property
+    def configuration(self) -> Configuration:
+        """What the repository's file says; the same as an empty one where there is none that is used."""
+        return self._found.used
+
+    @property
+    def untrusted(self) -> str | None:
+        """What the user must know of a repository's file that is not used, as a sentence."""
+        if self._found.standing is not Standing.UNTRUSTED:
+            return None
+        is_another = self.if_trusted.account != self.account
+        return f"{WAITS} (then restart this server, for it names another account)." if is_another else f"{WAITS}."
+
+    @property
+    def if_trusted(self) -> Self:
+        """The settings as they would be if the user said yes to the repository's file."""
+        trusted = self.completed_by(replace(self._found, standing=Standing.TRUSTED))
+        account_id = self._found.says.workspace_id
+        if account_id and self._login and "account_id" in self._login.values:
+            # The file goes before the login of Keito's CLI.
+            trusted = trusted.model_copy(update={"account_id": account_id})
+        return trusted
 
     def source(self, field: str) -> str:
         """Where a field was read."""
@@ -261,7 +286,7 @@ class Settings(BaseSettings):
             return "default"
         if self._login and field in self._login.values:
             return self._login.place
-        in_the_file = getattr(self._configuration, _IN_THE_FILE.get(field, ""), None)
+        in_the_file = getattr(self.configuration, _IN_THE_FILE.get(field, ""), None)
         read = variable_read(field)
         if in_the_file is not None and in_the_file == getattr(self, field) and not _says(os.environ.get(read)):
             return NAME

@@ -11,6 +11,7 @@ from keito_mcp.explain import explain
 from keito_mcp.identity import Call
 from keito_mcp.journal import JournalError
 from keito_mcp.keito import KeitoError, TimeEntryFilter, Timeouts
+from keito_mcp.repository import NAME
 from keito_mcp.runtime import Runtime
 from keito_mcp.session import described
 from keito_mcp.version import __version__
@@ -83,7 +84,7 @@ async def examine(runtime: Runtime) -> Report:
         version=__version__,
         settings=_settings(settings, embedded=runtime.is_embedded),
         api={"version": settings.version, "because": settings.version_because},
-        warnings=[settings.warning] if settings.warning else [],
+        warnings=_warnings(settings),
         identity=described(await runtime.identifier.identify(call)),
         repository=await runtime.repository.facts() if runtime.repository else {},
         journal=journal,
@@ -92,6 +93,32 @@ async def examine(runtime: Runtime) -> Report:
     )
     await runtime.aclose()
     return report
+
+
+def _warnings(settings: Settings) -> list[str]:
+    """What the operator should put right, or decide, although everything works."""
+    said = [settings.warning, settings.untrusted]
+    if settings.untrusted:
+        said.append(f"With your yes: {_changes(settings)}." if not settings.found.problem else settings.found.problem)
+    if refused := settings.found.says.refused_metadata:
+        said.append(f"{NAME} can't set {', '.join(refused)} in metadata: only keito-mcp itself does. It is left out.")
+    return [sentence for sentence in said if sentence]
+
+
+def _changes(settings: Settings) -> str:
+    """What an untrusted configuration would change."""
+    trusted, configuration = settings.if_trusted, settings.found.says
+    fields = ("account_id", "project_id", "task_id")
+    changed = [
+        f"{variable(field)} {getattr(settings, field) or 'not set'} -> {getattr(trusted, field)!a}"
+        for field in fields
+        if getattr(trusted, field) != getattr(settings, field)
+    ]
+    if configuration.agent_tracking.enabled:
+        changed.append("sessions log themselves")
+    if configuration.metadata:
+        changed.append(f"metadata {configuration.metadata!a}")
+    return "; ".join(changed) or "nothing changes"
 
 
 def _settings(settings: Settings, *, embedded: bool) -> dict[str, dict[str, Any]]:

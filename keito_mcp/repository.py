@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from keito_mcp import checkout
+from keito_mcp.identity.facts import OURS
 
 NAME = ".keito/config.yml"
 _DEEPEST = 16
@@ -68,7 +69,19 @@ class Configuration(_Section):
     task_id: Text | None = None
     task_name: Text | None = None
     agent_tracking: AgentTracking = AgentTracking()
-    metadata: Annotated[Mapping[str, Scalar], Field(max_length=_FIELDS_OF_METADATA)] = Field(default_factory=dict)
+    asked_metadata: Annotated[Mapping[str, Scalar], Field(max_length=_FIELDS_OF_METADATA)] = Field(
+        alias="metadata", default_factory=dict
+    )
+
+    @property
+    def metadata(self) -> dict[str, Scalar]:
+        """The metadata for each entry. Who works, where and on whose behalf is never read from a file."""
+        return {name: value for name, value in self.asked_metadata.items() if not _is_ours(name)}
+
+    @property
+    def refused_metadata(self) -> list[str]:
+        """The names in it that only this program sets."""
+        return [name for name in self.asked_metadata if _is_ours(name)]
 
     @classmethod
     def read(cls, root: Path) -> Self:
@@ -87,11 +100,13 @@ class Configuration(_Section):
         except ValidationError as error:
             raise ConfigurationError(f"{NAME}: {_sentence(error)}") from None
 
-    @classmethod
-    def of(cls, folder: Path) -> Self | None:
-        """The configuration of a project folder (see `checkout.find`), or None; raises `ConfigurationError`."""
-        root = checkout.find(str(folder))
-        return cls.read(Path(root)) if root else None
+
+EMPTY = Configuration()
+"""Says nothing."""
+
+
+def _is_ours(name: str) -> bool:
+    return name.strip().casefold() in OURS
 
 
 def content(root: Path) -> dict[str, Any]:

@@ -95,6 +95,21 @@ class Runtime:
         """The settings; raises `SettingsError` each time they are asked for, as long as one can't be used."""
         return self._settings_for(self._folder)
 
+    async def prepare(self) -> None:
+        """Read the settings beside the event loop, for git may be asked; anew while they wait for their user's yes.
+
+        Raises:
+            SettingsError: A setting can't be used.
+        """
+        known: Settings | None = self.__dict__.get("settings")
+        if known is not None and known.untrusted is None:
+            return
+        fresh = await anyio.to_thread.run_sync(self._settings_for, self._folder)
+        # Timers that run are of the account that this server began with.
+        if known is None or fresh.account == known.account:
+            self.__dict__["settings"] = fresh
+            self.__dict__.pop("own", None)
+
     def _settings_for(self, folder: Path | None) -> Settings:
         if self._load is not None:
             return self._load(folder)
@@ -205,6 +220,7 @@ class Runtime:
         """The rules of a repository, by its configuration; without one, the operator's. None where it can't be used."""
         from keito_mcp.config import SettingsError
         from keito_mcp.sessions.rules import Rules
+        from keito_mcp.trust import Standing
 
         if self.is_embedded or (not root and not self.settings.autolog):
             # No configuration leads to the embedded Keito, and what is recorded there is recorded nowhere else.
@@ -215,7 +231,8 @@ class Runtime:
             _log.info("The sessions in %s can't be recorded: %s", Path(root).name, error)
             return None
         # Its file may have been removed since.
-        return Rules.of(settings) if settings.configuration or settings.autolog else None
+        is_there = settings.found.standing is not Standing.NONE
+        return Rules.of(settings) if is_there or settings.autolog else None
 
     async def work_in_background(self) -> None:
         """Give signs of life and deliver what waits, from the first call on, until cancelled."""

@@ -111,6 +111,7 @@ class KeitoServer(MCPServer[Runtime]):
         """Call a tool. Whatever fails below is turned into words here, and only here."""
         if strange := args.unknown(arguments, self._arguments.get(name, arguments)):
             raise ToolError(strange)
+        await self._prepared()
         principal = caller.principal(context) if context else None
         try:
             with self._in_flight(principal):
@@ -139,6 +140,16 @@ class KeitoServer(MCPServer[Runtime]):
             return arguments
         return cast("dict[str, Any]", Redactor(key.get_secret_value()).content(arguments)) if key else arguments
 
+    async def _prepared(self) -> None:
+        """Have the settings read; raises `ToolError` where one can't be used."""
+        from keito_mcp.config import SettingsError
+        from keito_mcp.explain import explain
+
+        try:
+            await self.runtime.prepare()
+        except SettingsError as error:
+            raise ToolError(explain(error, {}, None)) from None
+
     @contextmanager
     def _in_flight(self, principal: Principal | None) -> Iterator[None]:
         """Count the calls of each caller of an HTTP server, and refuse one too many."""
@@ -159,16 +170,14 @@ class KeitoServer(MCPServer[Runtime]):
     def _explained(
         self, name: str, error: BaseException, arguments: dict[str, Any], principal: Principal | None
     ) -> str:
-        from keito_mcp.config import SettingsError
         from keito_mcp.explain import explain
 
-        try:
-            project_id = self.runtime.settings.project_id
-        except SettingsError:
-            project_id = None
+        settings = self.runtime.settings
         own_key = principal is not None and principal.has_own_key
-        if isinstance(error, Exception) and (text := explain(error, arguments, project_id, own_key=own_key)):
-            return " ".join([text, *getattr(error, "__notes__", [])])
+        if isinstance(error, Exception) and (text := explain(error, arguments, settings.project_id, own_key=own_key)):
+            no_project = arguments.get("project_id") is None and settings.project_id is None
+            untrusted = [settings.untrusted] if settings.untrusted and no_project else []
+            return " ".join([text, *getattr(error, "__notes__", []), *untrusted])
         _log.error("%s failed unexpectedly", name, exc_info=error)
         return (
             f"{name} failed inside keito-mcp ({type(error).__name__}); its log on stderr says where. "
@@ -185,6 +194,7 @@ class KeitoServer(MCPServer[Runtime]):
 
         try:
             with self._in_flight(caller.principal(context)):
+                await self.runtime.prepare()
                 content = await CONTENTS[str(uri)](context)
         except (SettingsError, ToolError) as error:
             content = {"problem": str(error)}

@@ -45,7 +45,7 @@ async def start_timer(
         metadata=metadata,
         replace_running=replace_running,
     )
-    return results.entry(answer.saying(*booked.notes))
+    return results.entry(answer.saying(*booked.notes, *caller.notes(ctx)))
 
 
 async def stop_timer(
@@ -60,7 +60,8 @@ async def stop_timer(
     """
     account = caller.account(ctx)
     who = await caller.worker(ctx, account)
-    return results.entry(await account.timesheet.stop(who, entry_id=entry_id, notes=notes, hours=hours))
+    answer = await account.timesheet.stop(who, entry_id=entry_id, notes=notes, hours=hours)
+    return results.entry(answer.saying(*caller.notes(ctx)))
 
 
 async def log_time(
@@ -86,7 +87,7 @@ async def log_time(
         is_billable=is_billable,
         metadata=metadata,
     )
-    return results.entry(answer.saying(*booked.notes))
+    return results.entry(answer.saying(*booked.notes, *caller.notes(ctx)))
 
 
 async def list_entries(
@@ -134,7 +135,7 @@ async def discard_session(
     answer = await account.timesheet.discard(
         await caller.worker(ctx, account), session_id=session_id, reason=reason, progress=ctx.report_progress
     )
-    return results.discarded(answer)
+    return results.discarded(answer.saying(*caller.notes(ctx)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,6 +122,11 @@ def _add_journal_commands(commands: Commands[argparse.ArgumentParser], shared: a
     init.add_argument("--redact-notes", action="store_true", help="say nothing in the notes of what the agent said")
     init.add_argument("--yes", action="store_true", help="change a file that is there without asking")
     init.add_argument("--json", action="store_true", help="for programs")
+    trust = commands.add_parser("trust", help="use the .keito/config.yml that came with a clone, after showing it")
+    trust.add_argument("folder", nargs="?", default=".", metavar="FOLDER", help="default: this one")
+    trust.add_argument("--remove", action="store_true", help="take it back, whatever the file says")
+    trust.add_argument("--yes", action="store_true", help="say yes without being asked")
+    trust.add_argument("--json", action="store_true", help="for programs")
     pause = commands.add_parser("pause", parents=[shared], help="stop counting sessions in this repository from now on")
     resume = commands.add_parser("resume", parents=[shared], help="count sessions in this repository again from now on")
     for command in (sessions, sync, discard, restore, pause, resume):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from keito_mcp.config import Settings, SettingsError
 from keito_mcp.repository import Configuration, ConfigurationError
 from keito_mcp.sessions.rules import Rules
+from keito_mcp.trust import Found, Standing
 from tests.kit import Desk, Keito, MakeDesk
 
 SKILLS_OWN = """\
@@ -183,7 +184,8 @@ async def test_the_files_metadata_go_into_each_entry_and_the_callers_own_win(
 ) -> None:
     write(root, SKILLS_OWN)
     desk: Desk = make_desk()
-    desk.runtime.__dict__["settings"] = desk.runtime.settings.completed_by(Configuration.read(root))
+    found = Found(standing=Standing.OWN, says=Configuration.read(root))
+    desk.runtime.__dict__["settings"] = desk.runtime.settings.completed_by(found)
     async with desk.client() as agent:
         await agent.call("log_time", hours=1, metadata={"cost_centre": "sales"})
         await agent.call("start_timer")

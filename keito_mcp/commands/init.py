@@ -12,9 +12,10 @@ from typing import Any
 
 import yaml
 
-from keito_mcp import checkout
+from keito_mcp import checkout, trust
 from keito_mcp.account import NO_ACCOUNT
-from keito_mcp.commands.terminal import answer, say, say_aside
+from keito_mcp.commands.terminal import agrees, answer, say, say_aside
+from keito_mcp.commands.trust import summary
 from keito_mcp.config import Settings, SettingsError
 from keito_mcp.identity import git
 from keito_mcp.repository import NAME, Configuration, ConfigurationError, content
@@ -57,8 +58,10 @@ class Asked:
     yes: bool
 
 
-def init(asked: Asked, *, as_json: bool) -> bool:
+def init(asked: Asked, state: Path, *, as_json: bool) -> bool:
     """Write the file at the root of the repository of this folder, or in this folder where there is none.
+
+    Whoever writes it trusts it, should git track it.
 
     Returns:
         Whether it was written.
@@ -66,6 +69,7 @@ def init(asked: Asked, *, as_json: bool) -> bool:
     Raises:
         ConfigurationError: A file that is there can't be read, what was given can't stand in one, or git can't be told
             to leave the file out.
+        TrustError: That it is trusted can't be kept in the state folder.
     """
     root = Path(checkout.root(str(Path.cwd())))
     file = root / checkout.CONFIG
@@ -81,11 +85,11 @@ def init(asked: Asked, *, as_json: bool) -> bool:
     if configuration.project_id is None:
         say_aside("Without a project nothing can be logged: give --project-id.")
         return False
-    question = f"{NAME} is there already. Change it? Comments in it are lost."
-    if earlier and earlier != written and not (asked.yes or _agrees(question)):
+    if earlier and not asked.yes and not _may_change(root, state, configuration, is_same=earlier == written):
         return False
     if os.environ.get("KEITO_PROJECT_ID", "").strip() not in {"", configuration.project_id}:
         say_aside("KEITO_PROJECT_ID is set here, and goes before the file's project.")
+    trust.give(state, trust.Yes.to(root, configuration))
     _write(file, written)
     _ignore(root)
     if configuration.workspace_id is None and _lacks_account(root):
@@ -107,11 +111,11 @@ def _ask(given: Mapping[str, str | None], questions: Mapping[str, str]) -> dict[
     return {name: answer for name, answer in answers.items() if answer}
 
 
-def _agrees(question: str) -> bool:
-    if not sys.stdin.isatty():
-        say_aside(f"{question} Say so with --yes; nobody can be asked here.")
-        return False
-    return answer(f"{question} [y/N] ").lower() in {"y", "yes"}
+def _may_change(root: Path, state: Path, configuration: Configuration, *, is_same: bool) -> bool:
+    """Ask whether a file that is there may be changed, and whether what came with the clone may be used."""
+    if trust.find(root, state).standing is trust.Standing.UNTRUSTED:
+        return agrees(f"{NAME} came with the clone.\n{summary(configuration)}\nWrite and use it?")
+    return is_same or agrees(f"{NAME} is there already. Change it? Comments in it are lost.")
 
 
 def _merged(earlier: Mapping[str, Any], given: Mapping[str, str], asked: Asked) -> dict[str, Any]:
@@ -141,7 +145,7 @@ def _ignore(root: Path) -> None:
     """Keep the file out of commits, without a change that is one itself; raises `ConfigurationError`."""
     if not os.path.lexists(root / ".git"):
         return
-    common = git.run(root, "rev-parse", "--git-common-dir")
+    common = git.run(root, "rev-parse", "--git-common-dir", patience=10)
     if common is None:
         raise ConfigurationError(f"{NAME} is written, but git may see it: git doesn't tell where its own folder is")
     exclude = root / common / "info" / "exclude"

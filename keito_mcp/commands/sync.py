@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from keito_mcp.commands.terminal import Progress, answer, line, of_write, reason, say, say_aside
-from keito_mcp.journal import Queue, Write, WriteState
+from keito_mcp.commands.terminal import Progress, agrees, line, of_write, reason, say, say_aside
+from keito_mcp.journal import Queue, Recorded, Write, WriteState
 from keito_mcp.runtime import Runtime
+from keito_mcp.sessions.recorder import LEFT
 from keito_mcp.timesheet import Delivered, Rest
 from keito_mcp.waits import KEPT, LEASE, SYNC_RATE
 
@@ -20,11 +21,16 @@ _LOOK_AGAIN = 2.0
 
 @dataclass(slots=True)
 class Report:
-    """What a run brought to Keito, and what is left."""
+    """What a run brought to Keito, and what is left.
+
+    Attributes:
+        left: Sessions of which nothing is logged before their user does something.
+    """
 
     delivered: list[Write] = field(default_factory=list)
     refused: list[Delivered] = field(default_factory=list)
     waiting: list[Write] = field(default_factory=list)
+    left: list[Recorded] = field(default_factory=list)
     problem: str | None = None
 
     @property
@@ -39,6 +45,7 @@ class Report:
                 "delivered": [of_write(write) for write in self.delivered],
                 "refused": [{**of_write(one.write), "why": one.refused} for one in self.refused],
                 "waiting": [of_write(write) for write in self.waiting],
+                "sessions_left": [{"session_id": one.session_id, "why": one.said} for one in self.left],
                 "problem": self.problem,
             },
             indent=1,
@@ -50,6 +57,7 @@ class Report:
         lines = [f"Delivered {len(self.delivered)}, refused {len(self.refused)}, waiting {len(self.waiting)}."]
         lines += [f"Refused  {one.write.kind} of {_name(one)}: {one.refused}" for one in self.refused]
         lines += [f"Waiting  {line(write)}" for write in self.waiting]
+        lines += [f"Left     session {one.session_id}: {one.said}" for one in self.left]
         return "\n".join(lines + ([self.problem] if self.problem else []))
 
 
@@ -116,6 +124,8 @@ async def deliver(runtime: Runtime) -> Report:
             await anyio.sleep(min(rest.seconds or 0, _LOOK_AGAIN))
     progress.end()
     report.waiting = await _waiting(runtime)
+    recorded = [session.recorded for session in await runtime.journal.sessions(runtime.settings.account)]
+    report.left = [one for one in recorded if one is not None and one.outcome == LEFT]
     if rest.error is not None:
         report.problem = reason(rest.error)
     await runtime.journal.prune(runtime.clock.now().wall - KEPT)
@@ -142,7 +152,7 @@ async def _adopt(runtime: Runtime, *, yes: bool) -> bool:
         if not yes and not sys.stdin.isatty():
             say_aside(f"{_question(queue, here.account_is)} Say so with --yes; nobody can be asked here.")
             return False
-        if yes or await anyio.to_thread.run_sync(_asks, _question(queue, here.account_is)):
+        if yes or await anyio.to_thread.run_sync(agrees, _question(queue, here.account_is)):
             moved = await runtime.journal.adopt(queue.account, here.account)
             say_aside("Moved 1 write." if moved == 1 else f"Moved {moved} writes.")
     return True
@@ -151,7 +161,3 @@ async def _adopt(runtime: Runtime, *, yes: bool) -> bool:
 def _question(queue: Queue, here: str) -> str:
     writes = "1 write waits" if queue.writes == 1 else f"{queue.writes} writes wait"
     return f"{writes} for {queue.account_is or 'an unknown account'}. Move to {here}? It will be billed there."
-
-
-def _asks(question: str) -> bool:
-    return answer(f"{question} [y/N] ").lower() in {"y", "yes"}

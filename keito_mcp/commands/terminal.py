@@ -28,6 +28,14 @@ def answer(question: str) -> str:
     return sys.stdin.readline().strip()
 
 
+def agrees(question: str) -> bool:
+    """Ask a person at a terminal; where nobody can be asked, the answer is no."""
+    if not sys.stdin.isatty():
+        say_aside(f"{question} Say so with --yes; nobody can be asked here.")
+        return False
+    return answer(f"{question} [y/N] ").lower() in {"y", "yes"}
+
+
 class Progress:
     """One line on a terminal that is written over; nothing where nobody watches."""
 

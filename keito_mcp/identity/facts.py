@@ -24,6 +24,24 @@ IDENTITY_FIELDS = (
 )
 """Of these the first four are the specification's metadata keys."""
 
+MARK = "principal"
+"""The key of the metadata that tells a principal's entries from those of others."""
+
+HOURS_WRITTEN = "hours_written"
+"""The key of the metadata that tells which hours an HTTP server wrote last."""
+
+SERVERS = frozenset({MARK, HOURS_WRITTEN})
+"""What only a server says, whatever its caller's metadata says."""
+
+OURS = SERVERS.union(
+    IDENTITY_FIELDS,
+    ("repository", "git_branch", "git_rev"),
+    ("entry_key", "started_at", "client"),
+    # Of sessions that log themselves.
+    ("turns", "outcome", "draft", "capped", "tokens"),
+)
+"""Every key of the metadata that this program gives a meaning: no configuration sets one."""
+
 _ABSOLUTE_PATH = re.compile(r"[/\\~]|[A-Za-z]:[/\\]|file:", re.IGNORECASE)
 
 

@@ -41,9 +41,7 @@ def make_place(folder: Path) -> Path:
         ForeignOwner: The folder or the file belongs to another user.
         OSError: They can't be made.
     """
-    _make_folder(folder)
-    _refuse_foreign(folder, folder.lstat())
-    _close_to_others(folder, folder.stat(), 0o700)
+    make_folder(folder)
     named = journal_file(folder)
     if named.is_symlink():
         _refuse_foreign(named, named.lstat())
@@ -58,6 +56,18 @@ def make_place(folder: Path) -> Path:
         if not stat.S_ISREG(found.st_mode):
             raise FileExistsError(errno.EEXIST, f"{path.name} in it is no file")
     return path
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder where it doesn't exist, for its owner alone.
+
+    Raises:
+        ForeignOwner: It belongs to another user.
+        OSError: It can't be made.
+    """
+    _make_folder(folder)
+    _refuse_foreign(folder, folder.lstat())
+    _close_to_others(folder, folder.stat(), 0o700)
 
 
 def make_private(path: Path) -> None:

@@ -16,6 +16,7 @@ from keito_mcp.clock import Instant, elapsed
 from keito_mcp.identity import Fact, Identity
 from keito_mcp.identity.git import Repository
 from keito_mcp.journal import LOOK_AGAIN, Entry, JournalError, Owner, Recorded, Told
+from keito_mcp.repository import NAME
 from keito_mcp.sessions import events as host_events
 from keito_mcp.sessions.active import Effect, Mark, active_time
 from keito_mcp.sessions.events import Event, Kind
@@ -143,6 +144,8 @@ class Recorder:
 
     async def _record(self, session: _Session, rules: Rules) -> tuple[str, str]:
         """Queue what a session that is over asks for; its outcome, and a sentence about it."""
+        if not rules.is_trusted:
+            return LEFT, f"It waits for your yes to {NAME}, which came with the clone: keito-mcp trust."
         if not rules.is_enabled:
             return NOTHING, "Sessions in this repository are not logged (agent_tracking.enabled)."
         if rules.project_id is None:

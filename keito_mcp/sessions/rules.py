@@ -6,7 +6,7 @@ from datetime import timedelta, tzinfo
 from typing import Any, Self
 
 from keito_mcp.config import Settings
-from keito_mcp.repository import Configuration
+from keito_mcp.trust import Standing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,6 +16,7 @@ class Rules:
     Attributes:
         account: Under which account, as `Settings` tells it.
         is_enabled: Whether they are at all.
+        is_trusted: Whether the user has agreed to it; until then they wait.
         project_id: The project; without one nothing can be logged.
         shortest: A day's time under this is not logged.
         longest: A day's time counts no longer than this.
@@ -30,6 +31,7 @@ class Rules:
 
     account: str
     is_enabled: bool
+    is_trusted: bool = True
     project_id: str | None
     task_id: str | None = None
     shortest: timedelta = timedelta(seconds=60)
@@ -45,11 +47,13 @@ class Rules:
     @classmethod
     def of(cls, settings: Settings) -> Self:
         """The rules that settings make with the repository's configuration in them, or without one."""
-        configuration = settings.configuration or Configuration()
+        configuration = settings.configuration
         tracking = configuration.agent_tracking
         return cls(
             account=settings.account,
             is_enabled=tracking.enabled,
+            # Who wants all sessions logged wants those of a clone logged by their own settings.
+            is_trusted=settings.autolog or settings.found.standing is not Standing.UNTRUSTED,
             project_id=settings.project_id,
             task_id=settings.task_id,
             shortest=timedelta(seconds=tracking.min_duration_seconds),

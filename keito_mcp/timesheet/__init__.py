@@ -20,10 +20,9 @@ from keito_mcp.timesheet.naming import Naming
 from keito_mcp.timesheet.news import attended
 from keito_mcp.timesheet.problem import NOTHING_SENT, Problem
 from keito_mcp.timesheet.recording import Day
-from keito_mcp.timesheet.work import MARK, Work, Worker
+from keito_mcp.timesheet.work import Work, Worker
 
 __all__ = [
-    "MARK",
     "Background",
     "Beat",
     "Courier",

@@ -5,6 +5,7 @@ from typing import Any
 
 from keito_mcp import hours as decimal_hours
 from keito_mcp.clock import Instant
+from keito_mcp.identity.facts import HOURS_WRITTEN
 from keito_mcp.journal import Entry, Write
 from keito_mcp.keito import (
     METADATA_LIMIT,
@@ -17,7 +18,7 @@ from keito_mcp.keito import (
 from keito_mcp.timesheet.ledger import Ledger
 from keito_mcp.timesheet.matching import edited_by_a_person, same_notes
 from keito_mcp.timesheet.waiting import is_away
-from keito_mcp.timesheet.work import HOURS_WRITTEN, parse_utc
+from keito_mcp.timesheet.work import parse_utc
 from keito_mcp.waits import LATE_ARRIVAL
 
 _LATENCY = Decimal("0.001")

@@ -3,13 +3,14 @@
 from decimal import Decimal
 
 from keito_mcp import hours as decimal_hours
+from keito_mcp.identity.facts import HOURS_WRITTEN
 from keito_mcp.journal import Entry, EntryState
 from keito_mcp.keito import NotFound, TimeEntry
 from keito_mcp.timesheet.altering import stopped_by
 from keito_mcp.timesheet.ledger import Ledger
 from keito_mcp.timesheet.matching import edited_by_a_person, shows
 from keito_mcp.timesheet.problem import NOTHING_CHANGED, Problem
-from keito_mcp.timesheet.work import HOURS_WRITTEN, Worker
+from keito_mcp.timesheet.work import Worker
 
 OPEN = (EntryState.CREATING, EntryState.RUNNING, EntryState.STOPPING)
 

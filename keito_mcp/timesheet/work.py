@@ -9,19 +9,11 @@ from hashlib import sha256
 from typing import Any
 
 from keito_mcp.identity import Identity
+from keito_mcp.identity.facts import MARK, SERVERS
 from keito_mcp.journal import Owner
 from keito_mcp.keito import METADATA_LIMIT, metadata_size
 from keito_mcp.timesheet.problem import NOTHING_SENT, Problem
 from keito_mcp.version import __version__
-
-MARK = "principal"
-"""The key of the metadata that tells a principal's entries from those of others."""
-
-HOURS_WRITTEN = "hours_written"
-"""The key of the metadata that tells which hours an HTTP server wrote last."""
-
-_OURS = frozenset({MARK, HOURS_WRITTEN})
-"""What only a server says, whatever its caller's metadata says."""
 
 CLIENT = f"keito-mcp/{__version__}"
 
@@ -72,7 +64,7 @@ class Worker:
         Raises:
             Problem: It takes more than Keito's 4096 bytes. Nothing is cut: identity is never truncated.
         """
-        given = {name: value for name, value in {**self.configured, **work.metadata}.items() if name not in _OURS}
+        given = {name: value for name, value in {**self.configured, **work.metadata}.items() if name not in SERVERS}
         metadata = self.identity.metadata(given, self.repository)
         metadata["entry_key"] = entry_key
         if started_at is not None:

@@ -43,7 +43,7 @@ async def test_a_program_reads_which_writes_were_delivered(agent: Agent, keito: 
     [entry] = keito.entries()
     [delivered] = report.pop("delivered")
     assert (delivered["kind"], delivered["entry"]) == ("create", entry["metadata"]["entry_key"])
-    assert report == {"refused": [], "waiting": [], "problem": None}
+    assert report == {"refused": [], "waiting": [], "sessions_left": [], "problem": None}
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 405, 407, 409, 410, 413, 421, 425, 451, 499])

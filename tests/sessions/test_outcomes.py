@@ -11,8 +11,8 @@ import pytest
 
 from keito_mcp import hook
 from keito_mcp.config import Settings
-from keito_mcp.repository import Configuration
 from keito_mcp.runtime import Runtime
+from keito_mcp.trust import find
 from tests.kit import KEY, Desk, Keito, MakeDesk, Neighbour
 from tests.sessions.story import NOON
 
@@ -89,9 +89,8 @@ async def desk(make_desk: MakeDesk, keito: Keito, tmp_path: Path) -> AsyncIterat
     }
 
     def load(folder: Path | None) -> Settings:
-        configuration = Configuration.of(folder) if folder else None
         settings = Settings(**given)
-        return settings.completed_by(configuration) if configuration else settings
+        return settings.completed_by(find(folder, settings.folder)) if folder else settings
 
     runtime = Runtime(load=load, clock=desk.runtime.clock)
     yield Desk(runtime, desk.server, desk.commits)
