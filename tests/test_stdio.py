@@ -311,7 +311,9 @@ async def test_the_key_is_on_neither_stream_and_not_on_disk_whatever_fails(keito
     others_key = "keito_sk_nobody_knows_this_one"
     settings = environment(keito, KEITO_LOG_LEVEL="DEBUG")
     keito.fails("POST", status=500, body="oops")
-    keito.fails("POST", status=403, body=json.dumps({"error": {"message": "the key is bad"}}))
+    keito.fails(
+        "POST", status=403, body=json.dumps({"error": {"code": "authorization_error", "message": "the key is bad"}})
+    )
     keito.fails("POST", status=302)
     keito.fails("POST", cut_before=True)
     async with (
