@@ -131,13 +131,9 @@ class KeitoServer(MCPServer[Runtime]):
 
     def _without_key(self, arguments: dict[str, Any], principal: Principal | None) -> dict[str, Any]:
         """Return arguments that can go into the journal and onto an invoice: an agent may have read the key."""
-        from keito_mcp.config import SettingsError
         from keito_mcp.keito.secrets import Redactor
 
-        try:
-            key = principal.api_key if principal and principal.has_own_key else self.runtime.settings.api_key
-        except SettingsError:
-            return arguments
+        key = principal.api_key if principal and principal.has_own_key else self.runtime.settings.api_key
         return cast("dict[str, Any]", Redactor(key.get_secret_value()).content(arguments)) if key else arguments
 
     async def _prepared(self) -> None:

@@ -145,7 +145,7 @@ def _ignore(root: Path) -> None:
     """Keep the file out of commits, without a change that is one itself; raises `ConfigurationError`."""
     if not os.path.lexists(root / ".git"):
         return
-    common = git.run(root, "rev-parse", "--git-common-dir", patience=10)
+    common = git.run(root, "rev-parse", "--git-common-dir")
     if common is None:
         raise ConfigurationError(f"{NAME} is written, but git may see it: git doesn't tell where its own folder is")
     exclude = root / common / "info" / "exclude"

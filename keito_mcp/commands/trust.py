@@ -7,6 +7,7 @@ from pathlib import Path
 
 from keito_mcp.commands.terminal import agrees, say, say_aside
 from keito_mcp.repository import NAME, AgentTracking, Configuration, ConfigurationError
+from keito_mcp.shown import on_one_line
 from keito_mcp.trust import Found, Standing, Yes, find, give
 from keito_mcp.trust import take_back as forget
 
@@ -89,10 +90,9 @@ def _sessions(tracking: AgentTracking) -> str:
 
 
 def _shown(value: object) -> str:
-    """A value of somebody else's file: short, and with nothing that a terminal would obey or hide."""
+    """A value of somebody else's file: short, and on one line."""
     text = str(value)
-    text = text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 1]}…"
-    return text if text.isprintable() else ascii(text)
+    return on_one_line(text if len(text) <= _LONGEST_VALUE else f"{text[: _LONGEST_VALUE - 1]}…")
 
 
 def _text(found: Found, before: Standing) -> str:

@@ -90,7 +90,7 @@ class Repository:
         return await anyio.to_thread.run_sync(ask, abandon_on_cancel=True)
 
 
-def run(folder: Path, *arguments: str, patience: float = _PATIENCE) -> str | None:
+def run(folder: Path, *arguments: str) -> str | None:
     """Return what git prints about a folder, stripped; None where it fails, is missing or takes too long.
 
     The repository may be anybody's. The git that runs is one that the repository can't have brought along, and it
@@ -98,11 +98,6 @@ def run(folder: Path, *arguments: str, patience: float = _PATIENCE) -> str | Non
     It obeys no `GIT_*` variable, takes no embedded bare repository for one, and writes nothing. This holds for commands
     that look at names and objects, such as `rev-parse`, `config --get` and `ls-files`; not for `status` or `diff`,
     which run the filters that a repository chooses.
-
-    Args:
-        folder: The folder to ask about.
-        arguments: A command of git's and its arguments.
-        patience: Seconds that it may take.
     """
     path = checkout.outside(str(folder), os.environ.get("PATH", os.defpath))
     program = _program(path)
@@ -118,7 +113,7 @@ def run(folder: Path, *arguments: str, patience: float = _PATIENCE) -> str | Non
             stderr=subprocess.DEVNULL,
             cwd=os.sep,
             env={**environment, "PATH": os.pathsep.join(path), **_STARTS_NOTHING},
-            timeout=patience,
+            timeout=_PATIENCE,
             check=False,
         )
     except (OSError, ValueError, subprocess.SubprocessError):
