@@ -51,9 +51,13 @@ class Redactor:
 
     def content(self, content: Any) -> Any:  # noqa: ANN401 -- JSON
         """Return JSON without the key. Nothing else is changed: it holds the words of agents and people."""
-        said = json.dumps(content, ensure_ascii=False)
-        hidden = self._whole_key.sub(HIDDEN, said)
-        return content if hidden == said else json.loads(hidden)
+        if isinstance(content, str):
+            return self._whole_key.sub(HIDDEN, content)
+        if isinstance(content, list):
+            return [self.content(one) for one in content]
+        if isinstance(content, dict):
+            return {self.content(name): self.content(value) for name, value in content.items()}
+        return content
 
     def may_stand_in(self, raw: bytes) -> bool:
         """Return whether the key can stand in the bytes of an answer: it is cheaper to ask than to parse twice."""
