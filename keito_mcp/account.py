@@ -10,12 +10,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from keito_mcp.config import Settings
     from keito_mcp.identity import Identity
     from keito_mcp.journal import Owner
     from keito_mcp.keito import Client, KeitoApi
     from keito_mcp.runtime import Runtime
     from keito_mcp.sessions.recorder import Recorder, RulesOf
+    from keito_mcp.settings.config import Settings
     from keito_mcp.timesheet import Courier, Directory, Ledger, Naming, Timesheet
 
 
@@ -81,8 +81,8 @@ class Account:
         Raises:
             SettingsError: There is no key, or Keito wants an account's id beside it and there is none.
         """
-        from keito_mcp.config import SettingsError
         from keito_mcp.keito import Client
+        from keito_mcp.settings.config import SettingsError
 
         key, principal = self.settings.api_key, self.settings.principal
         if key is None:

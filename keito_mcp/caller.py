@@ -10,8 +10,8 @@ if TYPE_CHECKING:
 
     from keito_mcp.account import Account
     from keito_mcp.identity import Identity, Machine
-    from keito_mcp.principal import Principal
     from keito_mcp.runtime import Runtime
+    from keito_mcp.settings.principal import Principal
     from keito_mcp.timesheet import Worker
 
 _SESSION_HEADER = "mcp-session-id"
@@ -20,7 +20,7 @@ _FORWARDED = ("forwarded", "x-forwarded-for", "via")
 """Headers by which a proxy says that the caller is somewhere else."""
 
 
-PRINCIPAL = "keito_mcp.principal"
+PRINCIPAL = "keito_mcp.settings.principal"
 """Where in the ASGI scope of a request stands who was let in."""
 HELD = "keito_mcp.held"
 """Where in it what counts how much memory a message takes, as long as anything holds it."""
@@ -100,7 +100,7 @@ def _machine(request: Request | None, runtime: Runtime) -> Machine | None:
     """
     if request is None:
         return runtime.machine
-    from keito_mcp.address import is_loopback
+    from keito_mcp.settings.address import is_loopback
 
     is_near = request.client is not None and is_loopback(request.client.host)
     if not is_near or any(header in request.headers for header in _FORWARDED):

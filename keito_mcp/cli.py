@@ -78,8 +78,8 @@ def _serve(chosen: argparse.Namespace) -> int:
 
     import anyio
 
-    from keito_mcp.config import SettingsError, variable
     from keito_mcp.server import build_server
+    from keito_mcp.settings.config import SettingsError, variable
     from keito_mcp.transports import access, access_log, gate, http
     from keito_mcp.transports.edges import Edges
     from keito_mcp.transports.ending import end_on_signals
@@ -129,9 +129,10 @@ def _demo(_: argparse.Namespace) -> int:
 def _sandbox(chosen: argparse.Namespace) -> int:
     import anyio
 
-    from keito_mcp import paths, sandbox
-    from keito_mcp.config import SettingsError
+    from keito_mcp import sandbox
     from keito_mcp.embedded import open_store
+    from keito_mcp.settings import paths
+    from keito_mcp.settings.config import SettingsError
 
     try:
         store = open_store(paths.state_dir())
@@ -196,10 +197,10 @@ def _restore(chosen: argparse.Namespace) -> int:
 
 
 def _init(chosen: argparse.Namespace) -> int:
-    from keito_mcp import paths
     from keito_mcp.commands.init import Asked, init
-    from keito_mcp.repository import ConfigurationError
-    from keito_mcp.trust import TrustError
+    from keito_mcp.settings import paths
+    from keito_mcp.settings.repository import ConfigurationError
+    from keito_mcp.settings.trust import TrustError
 
     given = {
         "project_id": chosen.project_id,
@@ -220,10 +221,10 @@ def _init(chosen: argparse.Namespace) -> int:
 def _trust(chosen: argparse.Namespace) -> int:
     from pathlib import Path
 
-    from keito_mcp import paths
     from keito_mcp.commands.trust import take_back, trust
-    from keito_mcp.repository import ConfigurationError
-    from keito_mcp.trust import TrustError
+    from keito_mcp.settings import paths
+    from keito_mcp.settings.repository import ConfigurationError
+    from keito_mcp.settings.trust import TrustError
 
     folder = Path(chosen.folder)
     try:
@@ -248,9 +249,9 @@ def _with_journal(chosen: argparse.Namespace, command: Callable[[Runtime], Await
     import anyio
 
     from keito_mcp.commands.terminal import reason
-    from keito_mcp.config import SettingsError
     from keito_mcp.journal import JournalError
     from keito_mcp.keito import KeitoError
+    from keito_mcp.settings.config import SettingsError
     from keito_mcp.timesheet import Problem
 
     async def run() -> int:

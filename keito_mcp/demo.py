@@ -19,8 +19,8 @@ import anyio
 from mcp import Client, MCPError, StdioServerParameters, stdio_client
 from mcp.types import TextContent
 
-from keito_mcp import paths
 from keito_mcp.sandbox import Store
+from keito_mcp.settings import paths
 
 _PATIENCE = 60.0
 """Seconds that the tour may take; usually it is five."""

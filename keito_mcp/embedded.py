@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from keito_mcp.principal import Principal
 from keito_mcp.runtime import Runtime
+from keito_mcp.settings.principal import Principal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
     from pathlib import Path
 
-    from keito_mcp.config import Settings
     from keito_mcp.sandbox import Store
+    from keito_mcp.settings.config import Settings
 
 EMBEDDED_PROJECT = "prj_sandbox"
 
@@ -28,7 +28,7 @@ def embedded_runtime(
     def load(folder: Path | None) -> Settings:
         from pydantic import SecretStr
 
-        from keito_mcp.config import Settings
+        from keito_mcp.settings.config import Settings
 
         settings = Settings.load(folder, with_login=False)
         fixed = {
@@ -56,8 +56,9 @@ def open_store(folder: Path) -> Store:
     """
     import sqlite3
 
-    from keito_mcp import paths, sandbox
-    from keito_mcp.config import SettingsError
+    from keito_mcp import sandbox
+    from keito_mcp.settings import paths
+    from keito_mcp.settings.config import SettingsError
 
     file = paths.sandbox_file(folder)
     try:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from keito_mcp.config import SettingsError
 from keito_mcp.journal import JournalError
 from keito_mcp.keito import (
     AuthenticationFailed,
@@ -17,6 +16,7 @@ from keito_mcp.keito import (
     StatusError,
     UnexpectedAnswer,
 )
+from keito_mcp.settings.config import SettingsError
 from keito_mcp.timesheet import Problem
 
 _NOTHING_WRITTEN = "Nothing was written."

@@ -10,7 +10,8 @@ import os
 import sys
 import time
 
-from keito_mcp import checkout, paths, spool
+from keito_mcp import spool
+from keito_mcp.settings import checkout, paths
 
 EVENTS = (
     # Claude Code; Codex, VS Code and Gemini CLI have some of them, too

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.to_thread
 
-from keito_mcp.principal import Principal
+from keito_mcp.settings.principal import Principal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
     from keito_mcp.account import Account
     from keito_mcp.clock import Clock
-    from keito_mcp.config import Settings
     from keito_mcp.identity import Identifier, Machine
     from keito_mcp.identity.git import Repository
     from keito_mcp.journal import Journal
     from keito_mcp.keito import Connections, Timeouts
     from keito_mcp.sandbox import Store
     from keito_mcp.sessions.rules import Rules
+    from keito_mcp.settings.config import Settings
     from keito_mcp.timesheet import Background, Beat, Directories, Locks, Rest
 
 _log = logging.getLogger(__name__)
@@ -113,7 +113,7 @@ class Runtime:
     def _settings_for(self, folder: Path | None) -> Settings:
         if self._load is not None:
             return self._load(folder)
-        from keito_mcp.config import Settings
+        from keito_mcp.settings.config import Settings
 
         return Settings.load(folder)
 
@@ -218,9 +218,9 @@ class Runtime:
 
     async def rules_of(self, root: str) -> Rules | None:
         """The rules of a repository, by its configuration; without one, the operator's. None where it can't be used."""
-        from keito_mcp.config import SettingsError
         from keito_mcp.sessions.rules import Rules
-        from keito_mcp.trust import Standing
+        from keito_mcp.settings.config import SettingsError
+        from keito_mcp.settings.trust import Standing
 
         if self.is_embedded or (not root and not self.settings.autolog):
             # No configuration leads to the embedded Keito, and what is recorded there is recorded nowhere else.
@@ -274,7 +274,7 @@ def loaded_for(token: str | None) -> Callable[[Path | None], Settings]:
     """Loads the settings of those who call an HTTP server with a token, by its name; else with the server's own key."""
 
     def load(folder: Path | None) -> Settings:
-        from keito_mcp.config import Settings
+        from keito_mcp.settings.config import Settings
 
         settings = Settings.load(folder)
         return settings.of(Principal(token) if token else Principal("of KEITO_API_KEY", settings.api_key))

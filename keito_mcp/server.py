@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from mcp.types import InputRequiredResult
     from pydantic import AnyUrl
 
-    from keito_mcp.principal import Principal
+    from keito_mcp.settings.principal import Principal
 
 INSTRUCTIONS = """\
 Keito keeps the billable time of people and agents. Track your own work here; the user is invoiced by it.
@@ -138,8 +138,8 @@ class KeitoServer(MCPServer[Runtime]):
 
     async def _prepared(self) -> None:
         """Have the settings read; raises `ToolError` where one can't be used."""
-        from keito_mcp.config import SettingsError
         from keito_mcp.explain import explain
+        from keito_mcp.settings.config import SettingsError
 
         try:
             await self.runtime.prepare()
@@ -186,7 +186,7 @@ class KeitoServer(MCPServer[Runtime]):
         """Read a resource. All are about their reader, whom the SDK doesn't tell to a resource."""
         if str(uri) not in CONTENTS or context is None:
             return await super().read_resource(uri, context)
-        from keito_mcp.config import SettingsError
+        from keito_mcp.settings.config import SettingsError
 
         try:
             with self._in_flight(caller.principal(context)):

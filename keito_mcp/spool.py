@@ -17,7 +17,7 @@ import os
 import re
 import time
 
-from keito_mcp import checkout, paths
+from keito_mcp.settings import checkout, paths
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from keito_mcp import checkout
+from keito_mcp.settings import checkout
 
 THEIRS = """\
 version: 1

@@ -17,7 +17,7 @@ import anyio
 from anyio.abc import ByteReceiveStream, ByteSendStream, Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 
-from keito_mcp.config import variable
+from keito_mcp.settings.config import variable
 from tests.kit import PROJECT, SPOKEN, Keito, until
 
 PROGRAM = (sys.executable, "-m", "keito_mcp")

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from keito_mcp.config import Settings
-from keito_mcp.principal import Principal
+from keito_mcp.settings.config import Settings
+from keito_mcp.settings.principal import Principal
 from tests.commands.program import as_json, at_a_terminal, command
 from tests.kit import V2_KEY, Agent, Desk, FakeClock, Keito, MakeDesk
 from tests.processes import environment, run

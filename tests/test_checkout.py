@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from keito_mcp import checkout, spool
+from keito_mcp import spool
 from keito_mcp.identity.claude_code.transcript import Transcripts
 from keito_mcp.sessions.transcript import LastWords, last_words
+from keito_mcp.settings import checkout
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="it has no FIFOs, and links are the administrator's")
 

@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from keito_mcp import paths
-from keito_mcp.config import Settings, SettingsError, variable
+from keito_mcp.settings import paths
+from keito_mcp.settings.config import Settings, SettingsError, variable
 
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 """A busy machine is no failure."""

@@ -9,11 +9,11 @@ import anyio.to_thread
 import pytest
 
 from keito_mcp import cli
-from keito_mcp.config import Settings
 from keito_mcp.doctor import examine
 from keito_mcp.journal.file import open_journal
-from keito_mcp.paths import journal_file
 from keito_mcp.runtime import Runtime
+from keito_mcp.settings.config import Settings
+from keito_mcp.settings.paths import journal_file
 from keito_mcp.version import __version__
 from tests.identity.calls import SESSION, ClaudeFiles
 from tests.kit import KEY, PROJECT, QUICK, Keito

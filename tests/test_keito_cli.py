@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from keito_mcp import keito_cli
-from keito_mcp.config import Settings, SettingsError
 from keito_mcp.embedded import embedded_runtime
+from keito_mcp.settings import keito_cli
+from keito_mcp.settings.config import Settings, SettingsError
 
 KEY = "kto_s3cret"
 PLACE = "~/.config/keito/config.toml"
@@ -33,7 +33,7 @@ def on_linux(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def on(monkeypatch: pytest.MonkeyPatch, platform: str) -> None:
-    monkeypatch.setattr("keito_mcp.keito_cli.sys.platform", platform)
+    monkeypatch.setattr("keito_mcp.settings.keito_cli.sys.platform", platform)
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def test_without_a_home_there_is_no_login(monkeypatch: pytest.MonkeyPatch) -> No
     def nobodys() -> Path:
         raise RuntimeError("Could not determine home directory.")
 
-    monkeypatch.setattr("keito_mcp.keito_cli.Path.home", nobodys)
+    monkeypatch.setattr("keito_mcp.settings.keito_cli.Path.home", nobodys)
     assert keito_cli.find() is None
 
 
@@ -258,7 +258,7 @@ def test_a_file_that_cannot_be_read_is_named(monkeypatch: pytest.MonkeyPatch) ->
     def refuse(*_: object) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
-    monkeypatch.setattr("keito_mcp.keito_cli.Path.open", refuse)
+    monkeypatch.setattr("keito_mcp.settings.keito_cli.Path.open", refuse)
     with pytest.raises(SettingsError, match=r"^~/\.config/keito/config\.toml: it can't be read \(Permission denied\)$"):
         Settings.load()
 

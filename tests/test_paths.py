@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from keito_mcp import paths
-from keito_mcp.config import Settings, SettingsError
+from keito_mcp.settings import paths
+from keito_mcp.settings.config import Settings, SettingsError
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ def test_state_lives_in_the_platforms_folder_below_the_home(
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
     with monkeypatch.context() as patch:
-        patch.setattr("keito_mcp.paths.sys.platform", platform)
+        patch.setattr("keito_mcp.settings.paths.sys.platform", platform)
         assert paths.state_dir({}) == tmp_path / expected
 
 
@@ -68,7 +68,7 @@ def test_the_files_of_a_folder_have_names_of_their_own(tmp_path: Path) -> None:
 def test_asking_for_the_folder_loads_the_standard_library_only() -> None:
     # What is loaded before may belong to a tool that watches the tests.
     program = (
-        "import sys; before = set(sys.modules); import keito_mcp.paths; keito_mcp.paths.state_dir();"
+        "import sys; before = set(sys.modules); import keito_mcp.settings.paths; keito_mcp.settings.paths.state_dir();"
         "print(*{'mcp', 'httpx', 'pydantic', 'yaml', 'sqlite3', 'platformdirs', 'anyio'} & sys.modules.keys() - before)"
     )
     done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)

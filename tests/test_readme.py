@@ -8,9 +8,9 @@ import pytest
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters
 
-from keito_mcp import address
-from keito_mcp.config import Settings, variable
 from keito_mcp.server import build_server
+from keito_mcp.settings import address
+from keito_mcp.settings.config import Settings, variable
 from keito_mcp.version import __version__
 from tests.accepted import HOW_TO_ACCEPT, is_accepted
 from tests.kit import KEY, Agent, Keito

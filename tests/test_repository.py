@@ -8,10 +8,10 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keito_mcp.config import Settings, SettingsError
-from keito_mcp.repository import Configuration, ConfigurationError
 from keito_mcp.sessions.rules import Rules
-from keito_mcp.trust import Found, Standing
+from keito_mcp.settings.config import Settings, SettingsError
+from keito_mcp.settings.repository import Configuration, ConfigurationError
+from keito_mcp.settings.trust import Found, Standing
 from tests.kit import Desk, Keito, MakeDesk
 
 SKILLS_OWN = """\

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from keito_mcp import spool
-from keito_mcp.paths import journal_file
+from keito_mcp.settings.paths import journal_file
 
 
 def test_what_a_hook_leaves_is_what_the_server_reads(tmp_path: Path) -> None:

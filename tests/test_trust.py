@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from keito_mcp import checkout, trust
-from keito_mcp.config import Settings
-from keito_mcp.repository import Configuration, ConfigurationError
-from keito_mcp.trust import Found, Standing, TrustError, Yes
+from keito_mcp.settings import checkout, trust
+from keito_mcp.settings.config import Settings
+from keito_mcp.settings.repository import Configuration, ConfigurationError
+from keito_mcp.settings.trust import Found, Standing, TrustError, Yes
 from tests.clones import THEIRS, clone, commit, configure, git, repository
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="there is no git")

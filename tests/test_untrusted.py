@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 
-from keito_mcp import spool, trust
-from keito_mcp.config import Settings, variable
+from keito_mcp import spool
 from keito_mcp.identity import git as safe_git
 from keito_mcp.identity.facts import OURS
 from keito_mcp.journal import Recorded
 from keito_mcp.runtime import Runtime
 from keito_mcp.server import build_server
+from keito_mcp.settings import trust
+from keito_mcp.settings.config import Settings, variable
 from tests.clones import THEIRS, clone, configure, git, repository
 from tests.kit import API_VERSION, PROJECT, QUICK, SPOKEN, TASK, Desk, FakeClock, Keito
 from tests.sessions.story import row

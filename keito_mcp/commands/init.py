@@ -12,13 +12,13 @@ from typing import Any
 
 import yaml
 
-from keito_mcp import checkout, trust
 from keito_mcp.account import NO_ACCOUNT
 from keito_mcp.commands.terminal import agrees, answer, say, say_aside
 from keito_mcp.commands.trust import summary
-from keito_mcp.config import Settings, SettingsError
 from keito_mcp.identity import git
-from keito_mcp.repository import NAME, Configuration, ConfigurationError, content
+from keito_mcp.settings import checkout, trust
+from keito_mcp.settings.config import Settings, SettingsError
+from keito_mcp.settings.repository import NAME, Configuration, ConfigurationError, content
 
 _IGNORED = "/.keito/"
 _QUESTIONS = {

@@ -3,9 +3,9 @@
 import json
 from pathlib import Path
 
-from keito_mcp import checkout
 from keito_mcp.commands.terminal import say, say_aside
 from keito_mcp.runtime import Runtime
+from keito_mcp.settings import checkout
 
 
 async def pause(runtime: Runtime, *, is_paused: bool, as_json: bool) -> bool:

@@ -11,7 +11,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import anyio.to_thread
 
-from keito_mcp import checkout
+from keito_mcp.settings import checkout
 
 _PATIENCE = 1.0
 """Seconds that git may take; facts are worth no more."""

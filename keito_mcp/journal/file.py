@@ -14,7 +14,7 @@ from urllib.parse import quote_from_bytes
 from keito_mcp.journal.damage import PRIMARY_CODE, Damaged, check, look, told_apart
 from keito_mcp.journal.place import ForeignOwner, identity, locked, make_file, make_place, make_private, set_aside
 from keito_mcp.journal.schema import NewerSchema, migrate
-from keito_mcp.paths import STATE_DIR_VARIABLE, journal_file
+from keito_mcp.settings.paths import STATE_DIR_VARIABLE, journal_file
 
 _BUSY_SECONDS = 5.0
 _RACE_PAUSE = 0.01

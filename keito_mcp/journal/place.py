@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from keito_mcp.paths import STATE_DIR_VARIABLE, is_foreign, is_open, journal_file
+from keito_mcp.settings.paths import STATE_DIR_VARIABLE, is_foreign, is_open, journal_file
 
 if sys.platform == "win32":
     import msvcrt

@@ -11,8 +11,8 @@ import httpx
 import truststore
 from starlette.types import ASGIApp
 
-from keito_mcp.address import is_loopback
 from keito_mcp.keito.errors import Unreachable
+from keito_mcp.settings.address import is_loopback
 from keito_mcp.version import __version__
 
 _MOST_CONNECTIONS = 1000

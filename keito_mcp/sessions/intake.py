@@ -6,11 +6,12 @@ from pathlib import Path
 
 import anyio.to_thread
 
-from keito_mcp import checkout, spool
+from keito_mcp import spool
 from keito_mcp.clock import Clock
 from keito_mcp.journal import Journal, TakenIn
 from keito_mcp.sessions import events
 from keito_mcp.sessions.notes import without_secrets
+from keito_mcp.settings import checkout
 from keito_mcp.waits import KEPT
 
 _A_CALL_LOOKS_FOR_ITS_FILE = timedelta(minutes=10)

@@ -16,7 +16,6 @@ from keito_mcp.clock import Instant, elapsed
 from keito_mcp.identity import Fact, Identity
 from keito_mcp.identity.git import Repository
 from keito_mcp.journal import LOOK_AGAIN, Entry, JournalError, Owner, Recorded, Told
-from keito_mcp.repository import NAME
 from keito_mcp.sessions import events as host_events
 from keito_mcp.sessions.active import Effect, Mark, active_time
 from keito_mcp.sessions.events import Event, Kind
@@ -26,6 +25,7 @@ from keito_mcp.sessions.rules import Rules
 from keito_mcp.sessions.timeline import in_order
 from keito_mcp.sessions.transcript import LastWords, last_words
 from keito_mcp.sessions.turns import Outcome, Turn, has_failed, last_sign, turns, was_only_interrupted
+from keito_mcp.settings.repository import NAME
 from keito_mcp.timesheet import Day, Ledger, Naming, Problem, Work, Worker, abandoned, recording
 from keito_mcp.timesheet.work import utc_text
 from keito_mcp.waits import SILENCE

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta, tzinfo
 from typing import Any, Self
 
-from keito_mcp.config import Settings
-from keito_mcp.trust import Standing
+from keito_mcp.settings.config import Settings
+from keito_mcp.settings.trust import Standing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

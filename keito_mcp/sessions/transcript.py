@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from keito_mcp import checkout
 from keito_mcp.identity.facts import bounded
+from keito_mcp.settings import checkout
 
 _END = 1 << 18
 """Bytes that are read from its end."""

@@ -12,8 +12,8 @@ from mcp.server.auth.provider import AccessToken
 from pydantic import SecretStr
 from starlette.datastructures import Headers
 
-from keito_mcp.address import is_loopback
-from keito_mcp.principal import Principal
+from keito_mcp.settings.address import is_loopback
+from keito_mcp.settings.principal import Principal
 from keito_mcp.transports.tokens import Tokens
 
 _BEARER = re.compile(r"(?i:bearer) +([\x21-\x7e]{1,512})")

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 from starlette.datastructures import Headers
 from starlette.types import Message, Scope, Send
 
-from keito_mcp.config import variable
+from keito_mcp.settings.config import variable
 from keito_mcp.shown import LogFormatter
 
 if TYPE_CHECKING:
-    from keito_mcp.principal import Principal
+    from keito_mcp.settings.principal import Principal
 
 _LONGEST = 100
 _NAME = 12

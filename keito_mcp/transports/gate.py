@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from keito_mcp.principal import Principal
+    from keito_mcp.settings.principal import Principal
     from keito_mcp.transports.access import Access
     from keito_mcp.transports.access_log import Response
     from keito_mcp.transports.edges import Edges

@@ -14,8 +14,8 @@ from starlette.applications import Starlette
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from keito_mcp.config import SettingsError
 from keito_mcp.journal import JournalError
+from keito_mcp.settings.config import SettingsError
 from keito_mcp.transports.access import Access
 from keito_mcp.transports.edges import Edges, PatientProtocol
 from keito_mcp.transports.ending import end_within

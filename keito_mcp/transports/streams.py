@@ -11,7 +11,7 @@ import anyio
 from starlette.datastructures import QueryParams
 from starlette.types import Message, Receive, Scope
 
-from keito_mcp.principal import Principal
+from keito_mcp.settings.principal import Principal
 from keito_mcp.transports.edges import Edges, Unfit
 
 _SESSION = re.compile(rb"session_id=([0-9a-f]{32})")

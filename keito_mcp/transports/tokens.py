@@ -9,7 +9,7 @@ from hmac import compare_digest
 from pathlib import Path
 from typing import Self
 
-from keito_mcp.config import SettingsError, variable
+from keito_mcp.settings.config import SettingsError, variable
 
 _SETTING = variable("mcp_tokens")
 _HASHED = re.compile(r"([^\s:,]{1,64}):([0-9a-fA-F]{64})")

@@ -10,9 +10,9 @@ import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 
-from keito_mcp import paths
 from keito_mcp.sandbox import Store
 from keito_mcp.sandbox.entry import Entry
+from keito_mcp.settings import paths
 from tests.bench.wire import LEGACY, PROGRAM, environment, serving, table
 
 TOOLS, STRUCTURED, TEXT = 1_500, 4_500, 2_500

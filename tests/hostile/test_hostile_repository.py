@@ -15,8 +15,9 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from keito_mcp import checkout, hook
-from keito_mcp.repository import Configuration, ConfigurationError
+from keito_mcp import hook
+from keito_mcp.settings import checkout
+from keito_mcp.settings.repository import Configuration, ConfigurationError
 from tests.hostile.traps import GIT, TOO_MUCH, UNREADABLE, Repository, trapped
 from tests.kit import Keito, until
 from tests.processes import PATIENCE, PROGRAM, environment, wire

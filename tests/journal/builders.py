@@ -26,7 +26,7 @@ from keito_mcp.journal import (
     WriteKind,
     WriteState,
 )
-from keito_mcp.paths import journal_file
+from keito_mcp.settings.paths import journal_file
 from tests.kit import NOON
 
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])

@@ -13,7 +13,7 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 
 from keito_mcp.clock import SystemClock
 from keito_mcp.journal import Amendment, EntryState, Journal, JournalError, Owner, Settlement, WriteKind, WriteState
-from keito_mcp.paths import journal_file
+from keito_mcp.settings.paths import journal_file
 from tests.journal.builders import (
     ACCOUNT,
     ME,

@@ -18,7 +18,7 @@ from keito_mcp.journal import Journal, JournalError
 from keito_mcp.journal.file import check_journal, open_journal, wal_is_safe
 from keito_mcp.journal.place import locked
 from keito_mcp.journal.schema import SCHEMA_VERSION
-from keito_mcp.paths import journal_file
+from keito_mcp.settings.paths import journal_file
 
 INSERT = (
     "INSERT INTO writes (account, kind, body, state, asked_at, sent_at, sent_monotonic, sent_boot, sends, looks, "

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from keito_mcp.journal import Amendment, Claimed, EntryState, Journal, Write, WriteState
 from keito_mcp.journal.states import way
-from keito_mcp.paths import journal_file
+from keito_mcp.settings.paths import journal_file
 from tests.journal.builders import ACCOUNT, UNHURRIED, after, created, entry, known, queued, rows, settlement, stranger
 
 pytestmark = pytest.mark.anyio

@@ -6,8 +6,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from keito_mcp.address import is_loopback
 from keito_mcp.keito import Client, Connections, KeitoError, Unreachable
+from keito_mcp.settings.address import is_loopback
 from tests.keito.test_client import SHORT, answer, connected, peer, post, unused_address
 from tests.kit import KEY
 

@@ -7,7 +7,7 @@ from pydantic import SecretStr
 
 from keito_mcp.account import Account
 from keito_mcp.keito import Unreachable
-from keito_mcp.principal import Principal
+from keito_mcp.settings.principal import Principal
 from keito_mcp.timesheet import Directories, Kind, candidates, directory
 from keito_mcp.timesheet.candidates import Named
 from tests.kit import V2_KEY, Desk, FakeClock, Keito, MakeDesk

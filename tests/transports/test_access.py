@@ -7,8 +7,8 @@ import pytest
 from pydantic import SecretStr
 from starlette.datastructures import Headers
 
-from keito_mcp.config import Settings, SettingsError
-from keito_mcp.principal import Principal
+from keito_mcp.settings.config import Settings, SettingsError
+from keito_mcp.settings.principal import Principal
 from keito_mcp.transports.access import Access, Auth, Denied, Refused, user
 from keito_mcp.transports.tokens import Tokens
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from keito_mcp.config import SettingsError
+from keito_mcp.settings.config import SettingsError
 from keito_mcp.transports.tokens import Tokens
 from tests.kit import Keito, until
 from tests.processes import environment, listening, run

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from keito_mcp import checkout
 from keito_mcp.identity.facts import bounded
+from keito_mcp.settings import checkout
 
 _BLOCK = 1 << 17
 _NEWEST = 32

@@ -3,7 +3,7 @@
 from ipaddress import IPv6Address, ip_address
 from urllib.parse import urlsplit
 
-from keito_mcp.api_version import Version
+from keito_mcp.settings.api_version import Version
 
 OF_VERSION: dict[Version, str] = {"v1": "https://api.keito.ai", "v2": "https://app.keito.ai"}
 """Keito's own address for each version of its API."""

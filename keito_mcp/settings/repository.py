@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from keito_mcp import checkout
 from keito_mcp.identity.facts import OURS
+from keito_mcp.settings import checkout
 
 NAME = ".keito/config.yml"
 _DEEPEST = 16

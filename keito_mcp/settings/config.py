@@ -22,11 +22,11 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from keito_mcp import address, keito_cli, paths, trust
-from keito_mcp.api_version import Choice, Version, choose, needs_account, written_out
-from keito_mcp.principal import Principal
-from keito_mcp.repository import NAME, Configuration, ConfigurationError
-from keito_mcp.trust import WAITS, Found, Standing
+from keito_mcp.settings import address, keito_cli, paths, trust
+from keito_mcp.settings.api_version import Choice, Version, choose, needs_account, written_out
+from keito_mcp.settings.principal import Principal
+from keito_mcp.settings.repository import NAME, Configuration, ConfigurationError
+from keito_mcp.settings.trust import WAITS, Found, Standing
 
 _PRINTABLE_ASCII = re.compile(r"[\x21-\x7e]+")
 _UNEXPANDED = re.compile(r"\$\{[^}]*\}|\$[A-Za-z_]\w*|%\w+%|\{env:\w+\}")

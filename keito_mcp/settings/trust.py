@@ -18,10 +18,10 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Self
 
-from keito_mcp import checkout
 from keito_mcp.identity import git
 from keito_mcp.journal import place
-from keito_mcp.repository import EMPTY, NAME, Configuration, ConfigurationError
+from keito_mcp.settings import checkout
+from keito_mcp.settings.repository import EMPTY, NAME, Configuration, ConfigurationError
 
 WAITS = f"This repository's {NAME} came with the clone and is not used until the user says yes: keito-mcp trust"
 
