@@ -44,7 +44,7 @@ def _log_to_stderr() -> None:
     import logging
     import os
 
-    from keito_mcp.shown import LogFormatter
+    from keito_mcp.server.shown import LogFormatter
 
     level = os.environ.get("KEITO_LOG_LEVEL", "").strip()
     known = level in {"DEBUG", "INFO", "WARNING", "ERROR"}
@@ -62,7 +62,7 @@ def _stdio(chosen: argparse.Namespace) -> int:
     import gc
 
     gc.disable()
-    from keito_mcp.server import build_server
+    from keito_mcp.server.server import build_server
     from keito_mcp.transports.stdio import run_stdio
 
     server = build_server(_runtime(chosen, serves_one_user=True))
@@ -78,7 +78,7 @@ def _serve(chosen: argparse.Namespace) -> int:
 
     import anyio
 
-    from keito_mcp.server import build_server
+    from keito_mcp.server.server import build_server
     from keito_mcp.settings.config import SettingsError, variable
     from keito_mcp.transports import access, access_log, gate, http
     from keito_mcp.transports.edges import Edges
@@ -313,14 +313,14 @@ def _cannot_listen(chosen: argparse.Namespace, error: OSError) -> int:
 
 
 def _say(text: str) -> None:
-    from keito_mcp.shown import shown
+    from keito_mcp.server.shown import shown
 
     sys.stdout.write(f"{shown(text)}\n")
     sys.stdout.flush()
 
 
 def _say_aside(text: str) -> None:
-    from keito_mcp.shown import shown
+    from keito_mcp.server.shown import shown
 
     sys.stderr.write(f"{shown(text)}\n")
     sys.stderr.flush()

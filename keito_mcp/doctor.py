@@ -6,12 +6,12 @@ import time
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from keito_mcp.explain import explain
 from keito_mcp.identity import Call
 from keito_mcp.journal import JournalError
 from keito_mcp.keito import KeitoError, TimeEntryFilter, Timeouts
 from keito_mcp.runtime import Runtime
-from keito_mcp.session import described
+from keito_mcp.server.explain import explain
+from keito_mcp.server.session import described
 from keito_mcp.settings.config import Settings, SettingsError, variable
 from keito_mcp.settings.repository import NAME
 from keito_mcp.version import __version__

@@ -8,7 +8,7 @@ import pytest
 from keito_mcp.keito import Timeouts
 from keito_mcp.runtime import Runtime
 from keito_mcp.sandbox import Catalogue
-from keito_mcp.server import build_server
+from keito_mcp.server.server import build_server
 from keito_mcp.settings.config import Settings
 from keito_mcp.timesheet import Beat
 from tests.kit import (

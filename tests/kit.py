@@ -33,7 +33,7 @@ from keito_mcp.sandbox import (
     Task,
     serve,
 )
-from keito_mcp.server import KeitoServer
+from keito_mcp.server.server import KeitoServer
 from keito_mcp.timesheet import Delivered
 from keito_mcp.timesheet.candidates import Kind, Named
 from keito_mcp.timesheet.directory import _Listed

@@ -12,7 +12,7 @@ from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 from mcp.types import Implementation
 
-from keito_mcp.server import KeitoServer
+from keito_mcp.server.server import KeitoServer
 from keito_mcp.transports.access import Access
 from keito_mcp.transports.edges import Edges
 from keito_mcp.transports.http import serve_http

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from keito_mcp import arguments as args
+from keito_mcp.server import arguments as args
 from tests.kit import Agent, Keito
 
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

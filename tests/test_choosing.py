@@ -20,8 +20,8 @@ from mcp.types import (
     UrlElicitationCapability,
 )
 
-from keito_mcp import choosing
 from keito_mcp.sandbox import SANDBOX, Catalogue
+from keito_mcp.server import choosing
 from tests.kit import V2_KEY, Agent, Desk, FakeClock, Keito, MakeDesk
 from tests.serving import TRANSPORTS, serving
 

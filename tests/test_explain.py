@@ -2,7 +2,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from keito_mcp.explain import explain
 from keito_mcp.journal import JournalError
 from keito_mcp.keito import (
     AuthenticationFailed,
@@ -18,6 +17,7 @@ from keito_mcp.keito import (
     UnexpectedAnswer,
     Unreachable,
 )
+from keito_mcp.server.explain import explain
 from keito_mcp.settings.config import SettingsError
 from keito_mcp.timesheet import Problem
 from keito_mcp.timesheet.altering import RestUnanswered

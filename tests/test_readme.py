@@ -8,7 +8,7 @@ import pytest
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters
 
-from keito_mcp.server import build_server
+from keito_mcp.server.server import build_server
 from keito_mcp.settings import address
 from keito_mcp.settings.config import Settings, variable
 from keito_mcp.version import __version__

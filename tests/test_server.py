@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from mcp.types import TextContent, TextResourceContents
 
-from keito_mcp.server import INSTRUCTIONS
+from keito_mcp.server.server import INSTRUCTIONS
 from keito_mcp.timesheet import Timesheet
 from tests.kit import KEY, SPOKEN, TASK, Agent, Desk, Keito, MakeDesk
 
@@ -221,7 +221,7 @@ async def test_a_wrong_key_is_never_shown(make_desk: MakeDesk, caplog: pytest.Lo
 async def test_a_setting_that_cannot_be_used_is_said_by_each_call_and_stops_nothing_else(
     monkeypatch: pytest.MonkeyPatch, keito: Keito, setting: dict[str, Any], says: str
 ) -> None:
-    from keito_mcp.server import build_server  # noqa: PLC0415 -- here it reads the environment, not a fixture
+    from keito_mcp.server.server import build_server  # noqa: PLC0415 -- here it reads the environment, not a fixture
 
     given = {"api_key": KEY, "api_url": keito.url, "project_id": "prj_abc", **setting}
     for name, value in given.items():

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from keito_mcp.commands import terminal
-from keito_mcp.shown import LogFormatter, all_shown, on_one_line, shown
+from keito_mcp.server.shown import LogFormatter, all_shown, on_one_line, shown
 from tests.kit import Desk, Keito
 from tests.processes import environment, run
 

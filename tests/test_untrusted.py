@@ -13,7 +13,7 @@ from keito_mcp.identity import git as safe_git
 from keito_mcp.identity.facts import OURS
 from keito_mcp.journal import Recorded
 from keito_mcp.runtime import Runtime
-from keito_mcp.server import build_server
+from keito_mcp.server.server import build_server
 from keito_mcp.settings import trust
 from keito_mcp.settings.config import Settings, variable
 from tests.clones import THEIRS, clone, configure, git, repository

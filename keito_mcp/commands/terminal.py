@@ -5,7 +5,7 @@ from datetime import datetime
 
 from keito_mcp.journal import Write
 from keito_mcp.keito import AuthenticationFailed, KeitoError
-from keito_mcp.shown import on_one_line, shown
+from keito_mcp.server.shown import on_one_line, shown
 from keito_mcp.timesheet.waiting import is_away, unreachable
 
 

@@ -6,10 +6,10 @@ from datetime import timedelta
 from pathlib import Path
 
 from keito_mcp.commands.terminal import agrees, say, say_aside
+from keito_mcp.server.shown import on_one_line
 from keito_mcp.settings.repository import NAME, AgentTracking, Configuration, ConfigurationError
 from keito_mcp.settings.trust import Found, Standing, Yes, find, give
 from keito_mcp.settings.trust import take_back as forget
-from keito_mcp.shown import on_one_line
 
 _LONGEST_VALUE = 80
 

@@ -2,11 +2,11 @@
 
 import json
 
-from keito_mcp import results
 from keito_mcp.commands.sync import deliver
 from keito_mcp.commands.terminal import Progress, say
 from keito_mcp.journal import WriteKind
 from keito_mcp.runtime import Runtime
+from keito_mcp.server import results
 
 
 async def discard(runtime: Runtime, session_id: str, *, reason: str | None, as_json: bool) -> bool:

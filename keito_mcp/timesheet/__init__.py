@@ -5,10 +5,10 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
-from keito_mcp.answers import DiscardAnswer, EntryAnswer, ListAnswer, Status
 from keito_mcp.clock import Instant
 from keito_mcp.journal import Entry, Owner
 from keito_mcp.keito import TimeEntryFilter
+from keito_mcp.server.answers import DiscardAnswer, EntryAnswer, ListAnswer, Status
 from keito_mcp.timesheet import discarding, finished, listing, recording, restoring, starting, stopping
 from keito_mcp.timesheet.background import Background, Beat
 from keito_mcp.timesheet.candidates import Kind, Named

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
 
-from keito_mcp.answers import DiscardAnswer, Kept
 from keito_mcp.clock import latest_day
 from keito_mcp.journal import Entry, EntryState, Owner, Thrown, WriteKind
 from keito_mcp.keito import InvalidRequest, KeitoError, NotFound, PermissionDenied, TimeEntry, TimeEntryFilter
+from keito_mcp.server.answers import DiscardAnswer, Kept
 from keito_mcp.timesheet import creates, deletes, standing
 from keito_mcp.timesheet.ledger import MOST_PAGES, ONE_DAY, PAGE_LIMIT, Ledger
 from keito_mcp.timesheet.listing import Progress

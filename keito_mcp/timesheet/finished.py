@@ -3,10 +3,10 @@
 from datetime import date, timedelta
 from decimal import Decimal
 
-from keito_mcp.answers import EntryAnswer, Status
 from keito_mcp.clock import latest_day
 from keito_mcp.journal import Claimed, Earlier
 from keito_mcp.journal.states import OPEN_WRITES
+from keito_mcp.server.answers import EntryAnswer, Status
 from keito_mcp.timesheet import creates
 from keito_mcp.timesheet.ledger import Ledger
 from keito_mcp.timesheet.problem import NOTHING_SENT, Problem

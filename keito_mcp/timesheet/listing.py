@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Self
 
-from keito_mcp.answers import EntryRow, ListAnswer
 from keito_mcp.keito import TimeEntry, TimeEntryFilter
+from keito_mcp.server.answers import EntryRow, ListAnswer
 from keito_mcp.timesheet.ledger import MOST_PAGES, PAGE_LIMIT, Ledger
 
 Progress = Callable[[int, int, str], Awaitable[None]]

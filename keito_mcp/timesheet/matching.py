@@ -5,9 +5,9 @@ from decimal import Decimal
 from typing import Any
 
 from keito_mcp import hours as decimal_hours
-from keito_mcp.answers import EntryAnswer
 from keito_mcp.journal import Entry
 from keito_mcp.keito import TimeEntry
+from keito_mcp.server.answers import EntryAnswer
 
 
 def same_notes(one: str | None, other: str | None) -> bool:

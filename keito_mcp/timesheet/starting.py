@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from keito_mcp import hours as decimal_hours
-from keito_mcp.answers import EntryAnswer, Status
 from keito_mcp.journal import Earlier, Entry, EntryState, JournalError
 from keito_mcp.keito import KeitoError, NotFound, PermissionDenied, TimeEntry, TimeEntryCreate
+from keito_mcp.server.answers import EntryAnswer, Status
 from keito_mcp.timesheet import creates, finding, holding, standing, stopping
 from keito_mcp.timesheet.ledger import Ledger
 from keito_mcp.timesheet.matching import same_notes

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
-from keito_mcp.answers import EntryAnswer, Status
 from keito_mcp.journal import Amendment, Claimed, Entry, EntryState, WriteKind, WriteState
 from keito_mcp.keito import InvalidRequest, KeitoError, TimeEntry, TimeEntryUpdate
+from keito_mcp.server.answers import EntryAnswer, Status
 from keito_mcp.timesheet import changes, creates, finding, standing
 from keito_mcp.timesheet.counting import counted_less, hours_of
 from keito_mcp.timesheet.ledger import Ledger

@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
-from keito_mcp.answers import EntryAnswer, Status
 from keito_mcp.journal import Entry, Settlement, Write, WriteState
 from keito_mcp.keito import (
     AuthenticationFailed,
@@ -17,6 +16,7 @@ from keito_mcp.keito import (
     UnexpectedAnswer,
     Unreachable,
 )
+from keito_mcp.server.answers import EntryAnswer, Status
 from keito_mcp.timesheet.ledger import Ledger
 from keito_mcp.waits import FIRST_PAUSE, LONGEST_PAUSE
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from starlette.datastructures import Headers
 from starlette.types import Message, Scope, Send
 
+from keito_mcp.server.shown import LogFormatter
 from keito_mcp.settings.config import variable
-from keito_mcp.shown import LogFormatter
 
 if TYPE_CHECKING:
     from keito_mcp.settings.principal import Principal

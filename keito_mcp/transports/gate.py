@@ -10,7 +10,7 @@ from mcp_types.version import HANDSHAKE_PROTOCOL_VERSIONS
 from starlette.datastructures import Headers
 from starlette.responses import PlainTextResponse
 
-from keito_mcp.caller import HELD, PRINCIPAL
+from keito_mcp.server.caller import HELD, PRINCIPAL
 from keito_mcp.transports.access import Denied, user
 from keito_mcp.transports.access_log import written_down
 from keito_mcp.transports.edges import Unfit, refuse_ambiguous, whole_body

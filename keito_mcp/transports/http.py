@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from keito_mcp.runtime import Runtime
-    from keito_mcp.server import KeitoServer
+    from keito_mcp.server.server import KeitoServer
 
 _AFTER_SIGTERM = 3
 """Seconds that calls in flight have once the server is told to stop."""

@@ -12,7 +12,7 @@ from mcp.server.stdio import stdio_server
 from keito_mcp.transports.ending import end, end_on_signals, end_within
 
 if TYPE_CHECKING:
-    from keito_mcp.server import KeitoServer
+    from keito_mcp.server.server import KeitoServer
 
 _AFTER_EOF = 0.5
 """Seconds that answers on their way have once the host has closed its end."""

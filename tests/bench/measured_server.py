@@ -16,7 +16,7 @@ import httpx
 
 from keito_mcp.cli import main
 from keito_mcp.journal import Journal
-from keito_mcp.server import KeitoServer
+from keito_mcp.server.server import KeitoServer
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from keito_mcp import hours as decimal_hours
-from keito_mcp.answers import EntryAnswer, Status
 from keito_mcp.journal import JournalError, WriteKind
 from keito_mcp.keito import KeitoError
+from keito_mcp.server.answers import EntryAnswer, Status
 from keito_mcp.timesheet import Problem
 from keito_mcp.waits import LONGEST_TIMER, SAME_CALL
 from tests.exactly_once.world import Killed, Server, World, world

@@ -11,13 +11,13 @@ from typing import Any
 import httpx
 import pytest
 
-from keito_mcp.answers import DiscardAnswer, EntryAnswer, Status
 from keito_mcp.identity import Fact, Identity
 from keito_mcp.journal import Journal, Write
 from keito_mcp.keito import Timeouts
 from keito_mcp.runtime import Runtime
 from keito_mcp.sandbox import Fault
 from keito_mcp.sandbox.gate import LateWork
+from keito_mcp.server.answers import DiscardAnswer, EntryAnswer, Status
 from keito_mcp.settings.config import Settings
 from keito_mcp.timesheet import Delivered, Worker
 from tests.kit import API_VERSION, NOON, PERSONS_KEY, PROJECT, SPOKEN, FakeClock, Keito, embedded_keito

@@ -91,7 +91,7 @@ async def run_dry(runtime: Runtime, clock: MovedClock) -> int:
 
 def serve(runtime: Runtime) -> NoReturn:
     # What delivers the queue doesn't wait for these imports.
-    from keito_mcp.server import build_server  # noqa: PLC0415
+    from keito_mcp.server.server import build_server  # noqa: PLC0415
     from keito_mcp.transports.stdio import run_stdio  # noqa: PLC0415
 
     run_stdio(build_server(runtime))

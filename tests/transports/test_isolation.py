@@ -233,12 +233,12 @@ async def test_a_token_sees_only_what_was_written_with_it(make_desk: MakeDesk, k
 async def test_one_caller_too_many_at_a_time_is_told_so_and_nothing_is_sent(
     a_team: Team, keito: Keito, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("keito_mcp.server.MOST_CALLS", 0)
+    monkeypatch.setattr("keito_mcp.server.server.MOST_CALLS", 0)
     async with a_team.serving(), a_team.agent(a_team.alice) as alice:
         refused = await alice.call("log_time", hours=1)
         assert refused.is_error
         assert "wasn't begun" in refused.text
-        monkeypatch.setattr("keito_mcp.server.MOST_CALLS", 1)
+        monkeypatch.setattr("keito_mcp.server.server.MOST_CALLS", 1)
         assert (await alice.call("log_time", hours=1))["status"] == "logged"
     assert len(keito.entries()) == 1
 

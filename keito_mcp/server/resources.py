@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from mcp.server.mcpserver.resources import Resource, TextResource
 
-from keito_mcp import caller
+from keito_mcp.server import caller
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -22,7 +22,7 @@ _NOT_LISTED = "This version of Keito's API doesn't list {}: they are named by th
 
 
 async def _session(ctx: Context[Runtime, Any]) -> dict[str, Any]:
-    from keito_mcp.session import session
+    from keito_mcp.server.session import session
 
     return await session(await caller.identity(ctx), ctx.request_context.lifespan_context, caller.account(ctx))
 
@@ -40,8 +40,8 @@ async def _tasks(ctx: Context[Runtime, Any]) -> dict[str, Any]:
 
 
 async def _listed(ctx: Context[Runtime, Any], kind: Kind, row: Callable[[Named], dict[str, Any]]) -> dict[str, Any]:
-    from keito_mcp.explain import explain
     from keito_mcp.keito import KeitoError
+    from keito_mcp.server.explain import explain
 
     naming = caller.account(ctx).naming()
     if not naming.is_possible:

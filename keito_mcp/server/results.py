@@ -9,8 +9,8 @@ from mcp.types import CallToolResult, TextContent
 from pydantic import BaseModel  # noqa: TC002 -- the annotations below are read when the tools are made
 
 from keito_mcp import hours as decimal_hours
-from keito_mcp.answers import DiscardAnswer, EntryAnswer, EntryRow, ListAnswer, Status
-from keito_mcp.shown import all_shown, shown
+from keito_mcp.server.answers import DiscardAnswer, EntryAnswer, EntryRow, ListAnswer, Status
+from keito_mcp.server.shown import all_shown, shown
 
 Entry = Annotated[CallToolResult, EntryAnswer]
 Entries = Annotated[CallToolResult, ListAnswer]

@@ -9,9 +9,9 @@ from mcp.server.mcpserver import Context, Resolve
 from mcp.server.mcpserver.tools import Tool
 from mcp.types import ToolAnnotations
 
-from keito_mcp import arguments as args
-from keito_mcp import caller, choosing, results
 from keito_mcp.runtime import Runtime
+from keito_mcp.server import arguments as args
+from keito_mcp.server import caller, choosing, results
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 from mcp.server.mcpserver import AcceptedElicitation, Context, Elicit, ElicitationResult, Resolve
 from pydantic import BaseModel, Field, JsonValue, create_model
 
-from keito_mcp import caller
 from keito_mcp.runtime import Runtime
-from keito_mcp.shown import shown
+from keito_mcp.server import caller
+from keito_mcp.server.shown import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -15,13 +15,13 @@ from mcp.server.mcpserver.prompts import Prompt
 from mcp.types import CallToolResult
 from pydantic import ValidationError
 
-from keito_mcp import arguments as args
-from keito_mcp import caller
-from keito_mcp.choosing import UNUSABLE_ANSWER
-from keito_mcp.resources import CONTENTS, build_resources
 from keito_mcp.runtime import Runtime
-from keito_mcp.shown import all_shown, shown
-from keito_mcp.tools import build_tools
+from keito_mcp.server import arguments as args
+from keito_mcp.server import caller
+from keito_mcp.server.choosing import UNUSABLE_ANSWER
+from keito_mcp.server.resources import CONTENTS, build_resources
+from keito_mcp.server.shown import all_shown, shown
+from keito_mcp.server.tools import build_tools
 from keito_mcp.version import __version__
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ class KeitoServer(MCPServer[Runtime]):
 
     async def _prepared(self) -> None:
         """Have the settings read; raises `ToolError` where one can't be used."""
-        from keito_mcp.explain import explain
+        from keito_mcp.server.explain import explain
         from keito_mcp.settings.config import SettingsError
 
         try:
@@ -166,7 +166,7 @@ class KeitoServer(MCPServer[Runtime]):
     def _explained(
         self, name: str, error: BaseException, arguments: dict[str, Any], principal: Principal | None
     ) -> str:
-        from keito_mcp.explain import explain
+        from keito_mcp.server.explain import explain
 
         settings = self.runtime.settings
         own_key = principal is not None and principal.has_own_key

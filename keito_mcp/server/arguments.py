@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, WithJsonSchema
 
 from keito_mcp import hours as decimal_hours
-from keito_mcp.shown import on_one_line
+from keito_mcp.server.shown import on_one_line
 
 NOTES_LIMIT = 10_000
 ID_LIMIT = 200
