@@ -25,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if argv is None else argv
     if arguments[:1] == ["hook"]:
         # Before anything else: a host waits for it, with each event.
-        from keito_mcp import hook
+        from keito_mcp.sessions import hook
 
         return hook.main(list(arguments[1:]))
     from keito_mcp.usage import parser

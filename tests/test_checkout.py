@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from keito_mcp import spool
 from keito_mcp.identity.claude_code.transcript import Transcripts
+from keito_mcp.sessions import spool
 from keito_mcp.sessions.transcript import LastWords, last_words
 from keito_mcp.settings import checkout
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from keito_mcp import spool
 from keito_mcp.journal.file import open_journal
 from keito_mcp.process import Process
+from keito_mcp.sessions import spool
 from keito_mcp.settings import checkout
 
 SESSION = "124b141a-9b4c-419d-b873-fd8e7eb4cfc6"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from keito_mcp import spool
+from keito_mcp.sessions import spool
 from keito_mcp.settings.paths import journal_file
 
 

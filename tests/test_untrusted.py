@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from keito_mcp import spool
 from keito_mcp.identity import git as safe_git
 from keito_mcp.identity.facts import OURS
 from keito_mcp.journal import Recorded
 from keito_mcp.runtime import Runtime
 from keito_mcp.server.server import build_server
+from keito_mcp.sessions import spool
 from keito_mcp.settings import trust
 from keito_mcp.settings.config import Settings, variable
 from tests.clones import THEIRS, clone, configure, git, repository

@@ -80,7 +80,7 @@ _CURSOR_OUTCOMES = {"error": Kind.FAILED, "aborted": Kind.INTERRUPTED}
 
 
 def event(name: str, row: Mapping[str, object]) -> Event | None:
-    """The event of a row that a hook left (`keito_mcp.spool`); None where it can't be one."""
+    """The event of a row that a hook left (`keito_mcp.sessions.spool`); None where it can't be one."""
     at = _moment(row)
     if at is None or not _text(row, "session_id"):
         return None

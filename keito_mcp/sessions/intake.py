@@ -6,10 +6,9 @@ from pathlib import Path
 
 import anyio.to_thread
 
-from keito_mcp import spool
 from keito_mcp.clock import Clock
 from keito_mcp.journal import Journal, TakenIn
-from keito_mcp.sessions import events
+from keito_mcp.sessions import events, spool
 from keito_mcp.sessions.notes import without_secrets
 from keito_mcp.settings import checkout
 from keito_mcp.waits import KEPT

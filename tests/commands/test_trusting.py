@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from keito_mcp import spool
+from keito_mcp.sessions import spool
 from tests.clones import THEIRS, clone, commit, configure, git, repository
 from tests.commands.program import at_a_terminal, command
 from tests.kit import Keito

@@ -15,7 +15,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from keito_mcp import hook
+from keito_mcp.sessions import hook
 from keito_mcp.settings import checkout
 from keito_mcp.settings.repository import Configuration, ConfigurationError
 from tests.hostile.traps import GIT, TOO_MUCH, UNREADABLE, Repository, trapped

@@ -7,9 +7,9 @@ from typing import Any
 
 import anyio
 
-from keito_mcp import spool
 from keito_mcp.identity import Call, Identifier, Identity, Machine
 from keito_mcp.process import Ancestor
+from keito_mcp.sessions import spool
 
 TOOL_USE = "toolu_cce3c56098b74e7da088df9b"
 SESSION = "124b141a-9b4c-419d-b873-fd8e7eb4cfc6"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from keito_mcp import spool
+from keito_mcp.sessions import spool
 from tests.kill.machine import Machine
 from tests.kill.test_killed_commands import DUE, run_dry, steps, sync
 from tests.kit import PROJECT

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from keito_mcp import spool
 from keito_mcp.journal import Journal, JournalError
+from keito_mcp.sessions import spool
 from keito_mcp.sessions.intake import Intake
 from tests.kit import FakeClock
 from tests.sessions.story import row

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from keito_mcp import hook
 from keito_mcp.runtime import Runtime
+from keito_mcp.sessions import hook
 from keito_mcp.settings.config import Settings
 from keito_mcp.settings.trust import find
 from tests.kit import KEY, Desk, Keito, MakeDesk, Neighbour

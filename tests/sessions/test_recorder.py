@@ -8,10 +8,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from keito_mcp import spool
 from keito_mcp.commands.sync import deliver
 from keito_mcp.embedded import embedded_runtime
 from keito_mcp.journal import Amendment
+from keito_mcp.sessions import spool
 from keito_mcp.sessions.rules import Rules
 from tests.identity.calls import SESSION as THEIR_SESSION
 from tests.identity.calls import SUBAGENT, ClaudeFiles

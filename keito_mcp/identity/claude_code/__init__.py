@@ -9,12 +9,12 @@ from typing import ClassVar
 import anyio
 import anyio.to_thread
 
-from keito_mcp import spool
 from keito_mcp.identity.claude_code.registry import current_session
 from keito_mcp.identity.claude_code.transcript import Row, Transcripts
 from keito_mcp.identity.facts import Call, Fact, bounded, stated
 from keito_mcp.identity.host import Answer, Host
 from keito_mcp.identity.machine import Machine
+from keito_mcp.sessions import spool
 
 _TOOL_USE = "claudecode/toolUseId"
 _SESSION = "CLAUDE_CODE_SESSION_ID"

@@ -10,7 +10,7 @@ import os
 import sys
 import time
 
-from keito_mcp import spool
+from keito_mcp.sessions import spool
 from keito_mcp.settings import checkout, paths
 
 EVENTS = (
