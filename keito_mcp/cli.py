@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from keito_mcp.sessions import hook
 
         return hook.main(list(arguments[1:]))
-    from keito_mcp.usage import parser
+    from keito_mcp.commands.usage import parser
 
     chosen = parser().parse_args(arguments)
     _log_to_stderr()
@@ -121,7 +121,7 @@ def _serve(chosen: argparse.Namespace) -> int:
 def _demo(_: argparse.Namespace) -> int:
     import anyio
 
-    from keito_mcp.demo import demo
+    from keito_mcp.commands.demo import demo
 
     return DONE if anyio.run(demo) else FAILED
 
@@ -130,7 +130,7 @@ def _sandbox(chosen: argparse.Namespace) -> int:
     import anyio
 
     from keito_mcp import sandbox
-    from keito_mcp.embedded import open_store
+    from keito_mcp.commands.embedded import open_store
     from keito_mcp.settings import paths
     from keito_mcp.settings.config import SettingsError
 
@@ -159,7 +159,7 @@ def _sandbox(chosen: argparse.Namespace) -> int:
 def _doctor(chosen: argparse.Namespace) -> int:
     import anyio
 
-    from keito_mcp.doctor import PATIENCE, examine
+    from keito_mcp.commands.doctor import PATIENCE, examine
 
     report = anyio.run(examine, _runtime(chosen, serves_one_user=True, timeouts=PATIENCE))
     _say(report.json() if chosen.json else report.text())
@@ -294,7 +294,7 @@ def _runtime(
 
     token = getattr(chosen, "token", None)
     if "sandbox" in chosen:
-        from keito_mcp.embedded import embedded_runtime
+        from keito_mcp.commands.embedded import embedded_runtime
 
         return embedded_runtime(serves_one_user=serves_one_user, tokens=tokens, token=token)
     load = loaded_for(token) if token or getattr(chosen, "key", False) else None

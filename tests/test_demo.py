@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from keito_mcp.demo import Agent, Expected, Screen, differences
+from keito_mcp.commands.demo import Agent, Expected, Screen, differences
 from keito_mcp.sandbox import Store
 from keito_mcp.sandbox.entry import Entry
 

@@ -9,7 +9,7 @@ import anyio.to_thread
 import pytest
 
 from keito_mcp import cli
-from keito_mcp.doctor import examine
+from keito_mcp.commands.doctor import examine
 from keito_mcp.journal.file import open_journal
 from keito_mcp.runtime import Runtime
 from keito_mcp.settings.config import Settings

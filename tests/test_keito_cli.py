@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from keito_mcp.embedded import embedded_runtime
+from keito_mcp.commands.embedded import embedded_runtime
 from keito_mcp.settings import keito_cli
 from keito_mcp.settings.config import Settings, SettingsError
 

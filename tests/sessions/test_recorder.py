@@ -8,8 +8,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from keito_mcp.commands.embedded import embedded_runtime
 from keito_mcp.commands.sync import deliver
-from keito_mcp.embedded import embedded_runtime
 from keito_mcp.journal import Amendment
 from keito_mcp.sessions import spool
 from keito_mcp.sessions.rules import Rules
