@@ -1,26 +1,19 @@
 """Who is working, and how we know it.
 
 Each source is a module of this folder that says what it knows of a call; field by field, the first that knows it
-wins. A new host is one new module and one line in `_HOSTS`.
+wins. A new host is one row in `hosts`, or a module of its own where it needs code.
 """
 
 from collections.abc import Mapping
 
-from keito_mcp.identity import client, fallback, headers, operator, request
+from keito_mcp.identity import client, fallback, stated
 from keito_mcp.identity.claude_code import ClaudeCode
-from keito_mcp.identity.claude_desktop import ClaudeDesktop
-from keito_mcp.identity.codex import Codex
-from keito_mcp.identity.cursor import Cursor
 from keito_mcp.identity.facts import Call, Fact, Identity
-from keito_mcp.identity.gemini_cli import GeminiCLI
 from keito_mcp.identity.host import Answer, Host
+from keito_mcp.identity.hosts import hosts
 from keito_mcp.identity.machine import Machine
-from keito_mcp.identity.opencode import OpenCode
-from keito_mcp.identity.vscode import VSCode
 
 __all__ = ["Call", "Fact", "Identifier", "Identity", "Machine"]
-
-_HOSTS: tuple[type[Host], ...] = (ClaudeCode, Codex, VSCode, GeminiCLI, OpenCode, Cursor, ClaudeDesktop)
 
 
 class Identifier:
@@ -28,7 +21,7 @@ class Identifier:
 
     def __init__(self) -> None:
         """Nothing is read yet."""
-        self._hosts = tuple(host() for host in _HOSTS)
+        self._hosts: tuple[Host, ...] = (ClaudeCode(), *hosts())
         self._last: Host | None = None
         self._by_name = {host.client_name: host for host in self._hosts}
 
@@ -37,7 +30,7 @@ class Identifier:
         host, mark = self._host(call)
         answer = await host.known(call) if host else Answer()
         facts: dict[str, Fact] = {}
-        for source in (operator.known, request.known, headers.known):
+        for source in (stated.by_operator, stated.by_request, stated.by_headers):
             _add(facts, source(call))
         if host and mark:
             _add(facts, {**answer.known, "agent_type": Fact(host.agent_type, mark)})

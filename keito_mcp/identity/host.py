@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 from keito_mcp.identity.facts import Call, Known, bounded
 from keito_mcp.identity.machine import Machine
@@ -25,17 +24,17 @@ class Answer:
 class Host:
     """One kind of host. A subclass says by what it is recognised, and reads what it sends (`hosts.md`)."""
 
-    agent_type: ClassVar[str]
+    agent_type: str
     """The slug that people know it by."""
-    client_name: ClassVar[str]
+    client_name: str
     """Its name for itself in `clientInfo`, as a slug."""
-    meta_keys: ClassVar[tuple[str, ...]] = ()
+    meta_keys: tuple[str, ...] = ()
     """Keys of a request's `_meta` that no other host sends."""
-    variables: ClassVar[tuple[str, ...]] = ()
+    variables: tuple[str, ...] = ()
     """Environment variables that what it starts finds, and what other hosts start doesn't."""
-    call_id_key: ClassVar[str | None] = None
+    call_id_key: str | None = None
     """The key of `_meta` under which it sends the id of one tool call."""
-    advice: ClassVar[Mapping[str, str]] = {}
+    advice: Mapping[str, str] = {}
     """For fields that may be unknown: what would have to be set."""
 
     def marked(self, call: Call) -> str | None:
@@ -58,11 +57,3 @@ class Host:
     async def known(self, call: Call) -> Answer:  # noqa: ARG002 -- a host that tells no more than its name
         """What the host's requests, and this machine, say of a call; never raises."""
         return Answer()
-
-
-def untold(name: str) -> dict[str, str]:
-    """The advice for a host that says to a server neither the session nor the model."""
-    return {
-        "session_id": f"{name} doesn't say it to a server; set KEITO_SESSION_ID where it serves one session alone.",
-        "model": f"{name} doesn't say it to a server; set KEITO_MODEL where it is always the same.",
-    }

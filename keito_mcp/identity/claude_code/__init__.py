@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import ClassVar
 
 import anyio
 import anyio.to_thread
@@ -42,7 +41,7 @@ class ClaudeCode(Host):
     meta_keys = (_TOOL_USE,)
     variables = ("CLAUDECODE",)
     call_id_key = _TOOL_USE
-    advice: ClassVar[Mapping[str, str]] = {
+    advice: Mapping[str, str] = {
         "session_id": "Claude Code's own files tell it where the server runs on the same machine; "
         "elsewhere set KEITO_SESSION_ID, or the header X-Keito-Session-Id.",
         "model": "It is read with each call from the session's transcript (none with --no-session-persistence, "
