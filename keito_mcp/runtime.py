@@ -236,6 +236,7 @@ class Runtime:
 
     async def work_in_background(self) -> None:
         """Give signs of life and deliver what waits, from the first call on, until cancelled."""
+        await self._called.wait()
         from keito_mcp.timesheet import Background, deliver_all
         from keito_mcp.waits import BACKGROUND_RATE
 
@@ -243,7 +244,6 @@ class Runtime:
             couriers = [account.courier(BACKGROUND_RATE) for account in self.standing_accounts()]
             return await deliver_all(couriers, lambda _: None)
 
-        await self._called.wait()
         prepare = self.own.recorder().run if self.serves_one_user else None
         self._background = Background(self.journal, self.clock, deliver, self._beat, self._left, prepare)
         await self._background.run()
