@@ -12,10 +12,12 @@ class Profile:
     kills: int
     is_random: bool = False
     """Whether each run is another one."""
+    is_long: bool = True
+    """Whether every combination is tried where the ordinary suite tries one of each kind."""
 
 
 _PROFILES = {
-    "ordinary": Profile(operations=500, kills=5),
+    "ordinary": Profile(operations=500, kills=5, is_long=False),
     "ci": Profile(operations=2_000, kills=20),
     "soak": Profile(operations=50_000, kills=300, is_random=True),
 }
