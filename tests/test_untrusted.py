@@ -88,6 +88,16 @@ async def test_without_a_project_the_error_says_why_that_of_the_file_isnt_taken(
     assert keito.entries() == []
 
 
+@pytest.mark.parametrize("name", ["workspace_id", "project_id", "task_id"])
+async def test_an_id_that_nothing_can_hold_keeps_no_tool_from_its_work(
+    name: str, serve: MakeServer, keito: Keito, tmp_path: Path
+) -> None:
+    async with serve(clone(tmp_path / "shop", f'{name}: "\\ud800"\n'), project_id=PROJECT).client() as agent:
+        answer = await agent.call("log_time", hours=1)
+    assert (answer.is_error, WAITS in answer.text) == (False, True)
+    assert len(keito.entries()) == 1
+
+
 async def test_a_yes_counts_from_the_next_call_on(serve: MakeServer, keito: Keito, tmp_path: Path, mode: str) -> None:
     shop = clone(tmp_path / "shop", OF_NO_OTHER_ACCOUNT)
     async with serve(shop).client(mode) as agent:

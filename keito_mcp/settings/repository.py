@@ -1,5 +1,6 @@
 """A repository's `.keito/config.yml`, in the format of Keito's agent skill: where its agents' time goes, and how."""
 
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -16,6 +17,9 @@ _LONGEST_PLAIN = 2_000
 """Characters of a value without quotes; what is longer may be a number that Python can't write down again."""
 
 _FIELDS_OF_METADATA = 50
+
+_HALF = re.compile("[\ud800-\udfff]")
+"""Half a character, which an escape can stand for: no journal, header or request can hold it."""
 
 
 def _no_number(value: object) -> object:
@@ -146,6 +150,8 @@ def _problem(tokens: Iterable[Any]) -> str | None:
             return "aliases (*name) are not supported"
         if kind == "TagToken":
             return "it is no YAML of plain values; tags (!name) are not supported"
+        if kind == "ScalarToken" and _HALF.search(token.value):
+            return "a text holds half a character (\\ud800 to \\udfff), which can't be sent"
         if kind == "ScalarToken" and token.plain and len(token.value) > _LONGEST_PLAIN:
             return f"a value is longer than {_LONGEST_PLAIN} characters; put it in quotes"
     return None

@@ -207,6 +207,8 @@ TOO_MUCH = {
     "a long time": f"metadata: {{a: {':'.join(['1'] * 30_000)}}}",
     "an empty number": "a: !!int ''",
     "a time that is none": "a: !!timestamp soon",
+    "half a character": 'workspace_id: "\\ud800"',
+    "half a character as a name": 'metadata: {"\\udfff": a}',
     "code": "a: !!python/object/apply:os.system [ls]",
 }
 """Configurations that can be read, and cost too much or can't be understood."""
