@@ -9,6 +9,7 @@ from hmac import compare_digest
 from pathlib import Path
 from typing import Self
 
+from keito_mcp.server.shown import shown
 from keito_mcp.settings.config import SettingsError, variable
 
 _SETTING = variable("mcp_tokens")
@@ -67,7 +68,7 @@ def _of_file(file: Path) -> dict[str, str]:
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         match = _HASHED.fullmatch(line.strip())
-        if match is None or not match[1].isprintable():
+        if match is None or not _is_name(match[1]):
             raise SettingsError(f"line {number} of {file} ({_SETTING}) isn't `name:` and 64 hexadecimal digits")
         entries.append((match[2].lower(), match[1]))
     return _checked(entries, str(file))
@@ -77,7 +78,7 @@ def _trusted(file: Path) -> str:
     """Return the text of the file, where nobody but its owner decides who may connect.
 
     Others may read it: it holds hashes. Links are followed, for an orchestrator's secrets are links; whoever could
-    change one could write to the folder that it is in.
+    change one could write to the folder that it is in, and each such folder is looked at.
 
     Raises:
         SettingsError: It can't be read, isn't a small text file, or others can write to it or put another in its place.
@@ -89,8 +90,7 @@ def _trusted(file: Path) -> str:
             about = os.fstat(opened.fileno())
             if not stat.S_ISREG(about.st_mode):
                 raise SettingsError(f"{place}, which is no file")
-            way = sorted({file, *file.absolute().parents, *file.resolve().parents})
-            seen = [(at, look(at)) for at in way for look in (os.lstat, os.stat)]
+            seen = [(at, look(at)) for at in sorted(_way(file)) for look in (os.lstat, os.stat)]
             _refuse_if_others_write(place, [(file, about), *seen])
             content = opened.read(_LARGEST + 1)
     except (OSError, ValueError, RuntimeError) as error:
@@ -105,6 +105,19 @@ def _trusted(file: Path) -> str:
     if "\0" in text:
         raise SettingsError(f"{place}, which isn't UTF-8 text; save it as UTF-8")
     return text
+
+
+def _way(file: Path) -> set[Path]:
+    """Return each folder and link on the way to a file, and the file: also those on the way of a link's own target."""
+    way: set[Path] = set()
+    names = [file.absolute()]
+    while names:
+        name = names.pop()
+        for at in {name, *name.parents} - way:
+            way.add(at)
+            if at.is_symlink():
+                names.append(at.parent / at.readlink())
+    return way
 
 
 def _refuse_if_others_write(place: str, found: Iterable[tuple[Path, os.stat_result]]) -> None:
@@ -127,7 +140,7 @@ def _refuse_if_others_write(place: str, found: Iterable[tuple[Path, os.stat_resu
 def _entry(text: str) -> tuple[str, str]:
     """The hash and the name of a token from the environment; one without a name is known by a piece of its hash."""
     token = text.strip()
-    if (match := _HASHED.fullmatch(token)) and match[1].isprintable():
+    if (match := _HASHED.fullmatch(token)) and _is_name(match[1]):
         return match[2].lower(), match[1]
     if not _PLAIN.fullmatch(token) or os.path.exists(token):  # noqa: PTH110 -- it fails for long ones
         raise SettingsError(
@@ -136,6 +149,11 @@ def _entry(text: str) -> tuple[str, str]:
         )
     hashed = sha256(token.encode()).hexdigest()
     return hashed, hashed[:8]
+
+
+def _is_name(text: str) -> bool:
+    """Return whether all of a text is seen: else two names could look like one."""
+    return text.isprintable() and shown(text) == text
 
 
 def _checked(entries: Iterable[tuple[str, str]], place: str) -> dict[str, str]:

@@ -70,6 +70,30 @@ def test_a_file_or_a_folder_of_another_user_is_refused(file: Path) -> None:
     assert f"{file.parent} belongs to another user (uid 12345)" in refusal(file)
 
 
+def test_a_link_that_others_could_replace_is_refused_wherever_it_stands_between_the_name_and_the_file(
+    file: Path,
+) -> None:
+    open_to_all = file.parent.parent / "open"
+    open_to_all.mkdir()
+    for number, target in enumerate((file, file.parent)):
+        (open_to_all / f"{number}").symlink_to(target)
+        (file.parent / f"first{number}").symlink_to(Path("..", "open", f"{number}"))
+    names = (file.parent / "first0", file.parent / "first1" / "tokens")
+    for name in names:
+        assert Tokens.read(str(name)).name_of(TOKEN) == "one"
+    open_to_all.chmod(0o777)
+    for name in names:
+        assert "other users can write to" in refusal(name)
+
+
+@pytest.mark.parametrize("unseen", ["\ufe0f", "\u3164", "\u034f", "\u17b5", "\U000e0100"])
+def test_a_name_of_which_something_is_not_seen_is_refused(file: Path, unseen: str) -> None:
+    file.write_text(f"o{unseen}{LINE[1:]}\n")
+    assert f"line 1 of {file}" in refusal(file)
+    with pytest.raises(SettingsError):
+        Tokens.read(f"o{unseen}{LINE[1:]}")
+
+
 def test_a_link_is_followed_as_an_orchestrators_secrets_are_and_its_end_obeys_the_same_rules(file: Path) -> None:
     data = file.parent / "..data"
     data.symlink_to(file.parent)
