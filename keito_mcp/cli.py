@@ -136,7 +136,7 @@ def _sandbox(chosen: argparse.Namespace) -> int:
 
     try:
         store = open_store(paths.state_dir())
-    except SettingsError as error:
+    except (SettingsError, RuntimeError) as error:
         _say_aside(str(error))
         return FAILED
 

@@ -186,6 +186,20 @@ async def test_a_state_folder_that_the_sandbox_cant_write_is_said_in_one_sentenc
     assert "KEITO_STATE_DIR" in sentence
 
 
+@pytest.mark.parametrize(
+    "command",
+    [("sandbox", "--port=0"), ("init", "--project-id=p", "--yes"), ("trust", "--yes"), ("doctor",), ("sync",)],
+    ids=lambda command: command[0],
+)
+async def test_a_state_folder_that_is_no_absolute_path_is_said_in_one_sentence(
+    command: tuple[str, ...], tmp_path: Path
+) -> None:
+    result = await run(*command, env=environment(KEITO_STATE_DIR="${HOME}/state"), cwd=tmp_path)
+    assert (result.returncode, "Traceback" in result.stderr) == (1, False)
+    assert "KEITO_STATE_DIR must be an absolute path" in result.stdout + result.stderr
+    assert [made async for made in anyio.Path(tmp_path).iterdir()] == []
+
+
 async def test_with_sandbox_the_tools_work_without_a_key_and_entries_outlive_the_process(tmp_path: Path) -> None:
     settings = environment(KEITO_SESSION_ID="session-1")
     async with (

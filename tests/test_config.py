@@ -228,6 +228,10 @@ def test_the_version_is_the_keys_unless_set_and_has_an_address_of_its_own(
         ("api_url", "${KEITO_API_URL}", "the host found no such variable"),
         ("timezone", "${TZ}", "the host found no such variable"),
         ("state_dir", "${STATE}", "the host found no such variable"),
+        ("state_dir", "state", "must be an absolute path"),
+        ("state_dir", "./state", "must be an absolute path"),
+        ("state_dir", "${HOME}/state", "must be an absolute path"),
+        ("state_dir", "{env:HOME}/state", "must be an absolute path"),
         ("state_dir", "~nobody-has-this-name/state", "KEITO_STATE_DIR"),
     ],
 )

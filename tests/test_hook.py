@@ -39,7 +39,7 @@ class Hook:
         (self.repository / ".keito" / "config.yml").write_text("version: 1\n")
 
     def run(
-        self, event: object, *arguments: str, env: dict[str, str] | None = None
+        self, event: object, *arguments: str, env: dict[str, str] | None = None, cwd: Path | None = None
     ) -> subprocess.CompletedProcess[str]:
         said = event if isinstance(event, str) else json.dumps(event)
         environment = {**os.environ, "CLAUDE_PROJECT_DIR": str(self.repository), **(env or {})}
@@ -49,6 +49,7 @@ class Hook:
             capture_output=True,
             text=True,
             env=environment,
+            cwd=cwd,
             timeout=20,
             check=False,
         )
@@ -272,6 +273,12 @@ def test_nothing_is_written_through_another_users_link(hook: Hook, tmp_path: Pat
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="modes are POSIX's")
+def test_nothing_is_written_into_the_project_where_the_state_folder_is_no_absolute_path(hook: Hook) -> None:
+    before = sorted(hook.repository.rglob("*"))
+    hook.run(STOP, env={"KEITO_STATE_DIR": "${HOME}/state"}, cwd=hook.repository)
+    assert sorted(hook.repository.rglob("*")) == before
+
+
 def test_a_state_folder_that_others_may_write_is_closed_to_them_before_anything_is_left_there(hook: Hook) -> None:
     (hook.state / "spool").mkdir(parents=True)
     for folder in (hook.state, hook.state / "spool"):

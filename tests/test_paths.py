@@ -48,6 +48,12 @@ def test_a_tilde_is_the_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     assert paths.state_dir({"KEITO_STATE_DIR": "~/state"}) == tmp_path / "state"
 
 
+@pytest.mark.parametrize("chosen", ["state", "./state", "${HOME}/state", "{env:HOME}/state"])
+def test_a_folder_that_would_lie_in_each_project_is_refused(chosen: str) -> None:
+    with pytest.raises(RuntimeError, match="KEITO_STATE_DIR must be an absolute path"):
+        paths.state_dir({"KEITO_STATE_DIR": chosen})
+
+
 @pytest.mark.parametrize("nothing", ["", "  ", "\n"])
 def test_a_variable_of_nothing_chooses_nothing(nothing: str) -> None:
     assert paths.state_dir({"KEITO_STATE_DIR": nothing}) == paths.state_dir({})

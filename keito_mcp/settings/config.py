@@ -61,9 +61,12 @@ def _blank_is_unset(value: object) -> object:
 
 def _home_expanded(value: Path) -> Path:
     try:
-        return value.expanduser()
+        folder = value.expanduser()
     except RuntimeError as error:
         raise ValueError(f"names a home folder that isn't known: {value}") from error
+    if not folder.is_absolute():
+        raise ValueError(f"{paths.RELATIVE}: {value}")
+    return folder
 
 
 def _usual_url(given: Mapping[str, Any]) -> str:
@@ -131,7 +134,7 @@ class Settings(BaseSettings):
     state_dir: Annotated[
         Annotated[Path, BeforeValidator(_stripped), AfterValidator(_home_expanded)] | None,
         BeforeValidator(_blank_is_unset),
-        Field(description="Folder of the journal; else the platform's per-user state folder."),
+        Field(description="Folder of the journal, an absolute path; else the platform's per-user state folder."),
     ] = None
     autolog: Annotated[
         bool, Field(description="Log the sessions in repositories without a `.keito/config.yml`, too (`1`).")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 STATE_DIR_VARIABLE = "KEITO_STATE_DIR"
+RELATIVE = "must be an absolute path, for another one lies in whatever project an agent works in"
 _FOLDER = "keito-mcp"
 
 
@@ -25,7 +26,8 @@ def state_dir(environ: Mapping[str, str] = os.environ) -> Path:
     """The folder that holds the journal: `KEITO_STATE_DIR`, else the platform's per-user state folder.
 
     Raises:
-        RuntimeError: It isn't set, and no home folder is known.
+        RuntimeError: It isn't set, and no home folder is known; or it is no absolute path, and would be another folder
+            in each project, brought along by whoever made that.
     """
     from pathlib import Path
 
@@ -38,6 +40,8 @@ def state_folder(environ: Mapping[str, str] = os.environ) -> str:
     folder = os.path.expanduser(chosen or os.path.join("~", *_in_the_home(sys.platform)))
     if folder.startswith("~"):
         raise RuntimeError("Could not determine home directory.")
+    if not os.path.isabs(folder):
+        raise RuntimeError(f"{STATE_DIR_VARIABLE} {RELATIVE}: {chosen}")
     return folder
 
 
