@@ -88,6 +88,18 @@ async def test_without_a_project_the_error_says_why_that_of_the_file_isnt_taken(
     assert keito.entries() == []
 
 
+@pytest.mark.skipif(API_VERSION != "v2", reason="a key of v1 needs no account")
+async def test_without_an_account_the_error_says_why_that_of_the_file_isnt_taken(
+    serve: MakeServer, keito: Keito, tmp_path: Path
+) -> None:
+    async with serve(clone(tmp_path / "shop"), account_id="", project_id=PROJECT).client() as agent:
+        refused = await agent.call("log_time", hours=1)
+    assert refused.is_error
+    assert "KEITO_ACCOUNT_ID is not set" in refused.text
+    assert WAITS in refused.text
+    assert keito.requests == []
+
+
 @pytest.mark.parametrize("name", ["workspace_id", "project_id", "task_id"])
 async def test_an_id_that_nothing_can_hold_keeps_no_tool_from_its_work(
     name: str, serve: MakeServer, keito: Keito, tmp_path: Path
@@ -116,7 +128,7 @@ async def test_a_yes_that_leads_to_another_account_counts_once_the_server_is_res
     shop = clone(tmp_path / "shop")
     async with serve(shop, project_id=PROJECT).client() as agent:
         started = await agent.call("start_timer")
-        assert "restart this server" in started.text
+        assert "restart keito-mcp" in started.text
         say_yes(shop)
         stopped = await agent.call("stop_timer")
         assert stopped["id"] == started["id"]

@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 from keito_mcp import hours as decimal_hours
-from keito_mcp.commands.terminal import line, local, of_write, say, table
+from keito_mcp.commands.terminal import line, local, of_write, say, say_aside, table
 from keito_mcp.journal import Entry, EntryState, SessionOverview
 from keito_mcp.runtime import Runtime
 
@@ -24,6 +24,8 @@ async def sessions(runtime: Runtime, *, as_json: bool) -> None:
     else:
         # A shell that a host starts may not have the key that the server has.
         accounts = await runtime.journal.accounts()
+    if settings.untrusted:
+        say_aside(settings.untrusted)
     found = [session for account in accounts for session in await runtime.journal.sessions(account)]
     if as_json:
         say(json.dumps([_described(session) for session in found], indent=1, ensure_ascii=False))

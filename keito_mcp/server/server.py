@@ -171,8 +171,8 @@ class KeitoServer(MCPServer[Runtime]):
         settings = self.runtime.settings
         own_key = principal is not None and principal.has_own_key
         if isinstance(error, Exception) and (text := explain(error, arguments, settings.project_id, own_key=own_key)):
-            no_project = arguments.get("project_id") is None and settings.project_id is None
-            untrusted = [settings.untrusted] if settings.untrusted and no_project else []
+            lacks = settings.lacks_account or (arguments.get("project_id") is None and settings.project_id is None)
+            untrusted = [settings.untrusted] if settings.untrusted and lacks else []
             return " ".join([text, *getattr(error, "__notes__", []), *untrusted])
         _log.error("%s failed unexpectedly", name, exc_info=error)
         return (

@@ -271,7 +271,7 @@ class Settings(BaseSettings):
         if self._found.standing is not Standing.UNTRUSTED:
             return None
         is_another = self.if_trusted.account != self.account
-        return f"{WAITS} (then restart this server, for it names another account)." if is_another else f"{WAITS}."
+        return f"{WAITS} (then restart keito-mcp, for it names another account)." if is_another else f"{WAITS}."
 
     @property
     def if_trusted(self) -> Self:

@@ -189,6 +189,14 @@ async def test_the_doctor_says_that_it_isnt_used_and_what_it_would_change(
     assert "keito-mcp trust" not in done.stdout
 
 
+async def test_sessions_says_that_it_isnt_used_beside_what_it_lists(keito: Keito, shop: Path) -> None:
+    done = await command(keito, "sessions", "--json", CLAUDE_PROJECT_DIR=str(shop))
+    assert (done.returncode, json.loads(done.stdout)) == (0, [])
+    assert "came with the clone and is not used until the user says yes: keito-mcp trust" in done.stderr
+    await trust(keito, shop, "--yes")
+    assert (await command(keito, "sessions", CLAUDE_PROJECT_DIR=str(shop))).stderr == ""
+
+
 async def test_a_session_in_a_clone_is_shown_to_wait_until_its_user_says_yes(
     keito: Keito, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
