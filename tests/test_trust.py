@@ -37,6 +37,25 @@ def say_yes(folder: Path, state: Path) -> None:
 # --- what git tracks ---
 
 
+@pytest.mark.parametrize(
+    ("committed", "is_there"),
+    [
+        (".keito/config.yml", True),
+        (".keito/Config.YML", True),
+        (".\u212aeito/config.yml", False),
+        (".kei\u200cto/config.yml", False),
+        (".keito/con\ufb01g.yml", False),
+        (".keito/other.yml", False),
+    ],
+)
+def test_a_name_that_only_the_file_system_takes_for_the_files_is_not_it(
+    committed: str, tmp_path: Path, *, is_there: bool
+) -> None:
+    (tmp_path / committed).parent.mkdir()
+    (tmp_path / committed).touch()
+    assert trust.is_listed(tmp_path, Path(checkout.CONFIG)) is is_there
+
+
 def test_a_configuration_that_came_with_the_clone_is_not_used_before_its_user_said_yes(
     tmp_path: Path, state: Path
 ) -> None:

@@ -103,7 +103,7 @@ def find(folder: Path, state: Path) -> Found:
     try:
         says = Configuration.read(root)
     except ConfigurationError as error:
-        if _is_own(at):
+        if is_own(at):
             raise
         return Found(standing=Standing.UNTRUSTED, root=root, problem=str(error))
     if says.refused_metadata:
@@ -111,19 +111,35 @@ def find(folder: Path, state: Path) -> Found:
     if Yes.to(root, says) in given(state):
         standing = Standing.TRUSTED
     else:
-        standing = Standing.OWN if _is_own(at) else Standing.UNTRUSTED
+        standing = Standing.OWN if is_own(at) else Standing.UNTRUSTED
     _log.debug("%s of %s is %s", NAME, root.name, standing)
     return Found(standing=standing, root=root, says=says)
 
 
-def _is_own(root: str) -> bool:
+def is_own(root: str) -> bool:
     """Return whether git says for certain that it doesn't track the file; outside of git it is the user's own."""
     top = Path(checkout.root(root))
     if not os.path.lexists(top / ".git"):
         return True
     file = (Path(root) / checkout.CONFIG).relative_to(top)
     # A folder that is a submodule, or a link, is tracked under its own name alone, and brings the file with it.
-    return git.run(top, "ls-files", "--", _pattern(file), _pattern(file.parent)) == ""
+    return is_listed(top, file) and git.run(top, "ls-files", "--", _pattern(file), _pattern(file.parent)) == ""
+
+
+def is_listed(folder: Path, name: Path) -> bool:
+    """Return whether each part of a name stands in its folder as it is written here, but for the case of ASCII letters.
+
+    Some file systems find a file under other characters, too (`k` is also the Kelvin sign, a joiner counts for
+    nothing); git knows it by the name under which it was committed alone.
+    """
+    try:
+        return all(
+            # Bytes know the case of ASCII letters only.
+            os.fsencode(part.name).lower() in {os.fsencode(at.name).lower() for at in (folder / part.parent).iterdir()}
+            for part in (name, *name.parents[:-1])
+        )
+    except OSError:
+        return False
 
 
 def _pattern(path: Path) -> str:
