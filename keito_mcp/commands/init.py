@@ -172,6 +172,12 @@ def _replace(file: Path, text: str) -> None:
     unfinished.replace(file)
 
 
+def _seen_by_git(root: Path) -> str:
+    if not os.path.lexists(root / ".git"):
+        return "this is no git repository"
+    return "git doesn't see it (.git/info/exclude)" if trust.is_own(str(root)) else "git tracks it, and sees the change"
+
+
 def _described(root: Path, configuration: Configuration) -> str:
     """What will be logged, for people."""
     tracking = configuration.agent_tracking
@@ -183,7 +189,7 @@ def _described(root: Path, configuration: Configuration) -> str:
         timedelta(seconds=seconds) for seconds in (tracking.min_duration_seconds, tracking.max_duration_seconds)
     )
     lines = [
-        f"Wrote {NAME} of {root.name}; git doesn't see it (.git/info/exclude).",
+        f"Wrote {NAME} of {root.name}; {_seen_by_git(root)}.",
         f"Agents' time goes to {project}{f', {task}' if task else ''}.",
     ]
     if tracking.enabled:

@@ -61,6 +61,16 @@ async def test_it_writes_the_file_at_the_root_keeps_it_out_of_git_and_says_what_
     assert str(repository) not in done.stdout
 
 
+async def test_it_says_whether_git_sees_the_file(repository: Path, tmp_path: Path) -> None:
+    done = await init(repository, "--project-id", "prj_1")
+    assert "git doesn't see it" in done.stdout
+    git("add", "--force", ".keito", cwd=repository)
+    done = await init(repository, "--project-id", "prj_2", "--yes")
+    assert "git tracks it" in done.stdout
+    done = await init(tmp_path, "--project-id", "prj_1")
+    assert "this is no git repository" in done.stdout
+
+
 async def test_without_a_terminal_and_without_a_project_it_fails_and_writes_nothing(repository: Path) -> None:
     done = await init(repository)
     assert done.returncode == 1
