@@ -3,7 +3,7 @@
 import sys
 
 if __name__ == "__main__" and not sys.flags.safe_path:
-    # `-m` puts the current folder first, which may be anybody's repository. Only `python -P -m keito_mcp` keeps a
+    # `-m` puts the current folder first, which may be anybody's repository. Only `-P` or `-I` keeps a
     # `keito_mcp` in there from being this one.
     del sys.path[0]
 
