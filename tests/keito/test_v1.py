@@ -304,7 +304,7 @@ async def test_an_id_that_would_be_another_address_is_not_found_and_never_sent(
 
 async def test_an_answer_needs_an_id_and_nothing_else(api: KeitoV1, keito: Keito) -> None:
     answers(keito, {"id": 4711, "hours": "1.5", "notes": 5, "spent_date": "soon", "invoice": {"no": 7}}, times=3)
-    for entry in (await made(api), await api.get("te_1"), await api.update("te_1", TimeEntryUpdate(notes="n"))):
+    for entry in (await made(api), await api.get("4711"), await api.update("4711", TimeEntryUpdate(notes="n"))):
         assert (entry.id, entry.hours, entry.notes, entry.spent_date) == ("4711", Decimal("1.5"), None, None)
 
 
