@@ -161,7 +161,7 @@ class Client:
             raise errors.Unreachable(
                 f"no answer within {self.timeouts.attempt:g} s", nothing_written=not departure.happened
             ) from error
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             never_made = isinstance(error, _CONNECTION_NEVER_MADE) or not departure.happened
             said = self._redactor.text(_what_happened(error)[:_LONGEST_READ])[:_MESSAGE_LIMIT]
             raise errors.Unreachable(said, nothing_written=never_made) from self._cause(error)
@@ -191,11 +191,14 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _what_happened(error: httpx.HTTPError) -> str:
+def _what_happened(error: Exception) -> str:
     if isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout):
         return "no connection could be made in time"
     if isinstance(error, httpx.TimeoutException):
         return "no answer came in time"
+    if isinstance(error, httpx.InvalidURL):
+        # httpx reads the address of a redirect, though it isn't followed.
+        return "something sent the request on to what is no address"
     # Some of httpx's exceptions have no text at all.
     return f"{type(error).__name__}: {error}".rstrip(": ")
 
