@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 _MESSAGE_LIMIT = 300
 _LONGEST_READ = 65_536
 """Characters of a text from outside that are looked at."""
-_ESCAPED_SURROGATE = (b"\\ud", b"\\uD")
+_ESCAPED_SURROGATE = ("\\ud", "\\uD")
 _CONNECTION_NEVER_MADE = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
@@ -207,8 +207,10 @@ def _parsed(response: httpx.Response, redactor: Redactor) -> Any:  # noqa: ANN40
     if response.status_code == HTTPStatus.NO_CONTENT and response.request.method == "DELETE":
         return None
     try:
-        content = response.json()
-        if any(escape in response.content for escape in _ESCAPED_SURROGATE):
+        # JSON between systems is UTF-8. Guessing others, the library would also let halves of characters through.
+        text = response.content.decode("utf-8-sig", "replace")
+        content = json.loads(text)
+        if any(escape in text for escape in _ESCAPED_SURROGATE):
             # Half a character can be written in JSON, but not in the UTF-8 of an answer to a host.
             content = json.loads(json.dumps(content, ensure_ascii=False).encode("utf-8", "replace"))
         if redactor.may_stand_in(response.content):

@@ -343,6 +343,20 @@ async def test_a_character_that_keito_cut_in_half_becomes_text_that_can_be_passe
     entry.model_dump_json().encode()
 
 
+async def test_half_a_character_that_is_no_escape_becomes_text_that_can_be_passed_on(
+    api: KeitoV1, keito: Keito
+) -> None:
+    keito.fails(status=200, body=b'{"id": "te_1", "notes": "\xed\xa0\xbd done"}')
+    assert ((await api.get("te_1")).notes or "").encode().endswith(b" done")
+
+
+@pytest.mark.parametrize("coding", ["utf-16", "utf-16-be", "utf-32", "utf-32-le"])
+async def test_an_answer_that_is_not_utf_8_is_not_keitos(api: KeitoV1, keito: Keito, coding: str) -> None:
+    keito.fails(status=200, body=f'{{"id": "te_1", "notes": "{KEY}"}}'.encode(coding))
+    with pytest.raises(UnexpectedAnswer):
+        await api.get("te_1")
+
+
 async def test_a_refusal_with_half_a_character_can_be_passed_on(api: KeitoV1, keito: Keito) -> None:
     keito.fails(status=422, body=b'{"error": {"message": "too long: \\uD83D", "code": "c\\ud83d"}}')
     with pytest.raises(InvalidRequest) as caught:
