@@ -142,7 +142,7 @@ class Client:
         body: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Any:  # noqa: ANN401 -- JSON
-        url = httpx.URL(f"{self._base_url}{path}")
+        url = self._address_of(path)
         departure = self._connections.departure(url)
         http = self._connections.to(url)
         request = http.build_request(
@@ -167,6 +167,15 @@ class Client:
             raise errors.Unreachable(said, nothing_written=never_made) from self._cause(error)
         _log.debug("%s %s: %d", method, path, response.status_code)
         return _parsed(response, self._redactor)
+
+    def _address_of(self, path: str) -> httpx.URL:
+        try:
+            url = httpx.URL(f"{self._base_url}{path}")
+            # A name of other letters than these is read only when it is asked for.
+            _ = url.host
+        except (httpx.InvalidURL, ValueError) as error:
+            raise errors.Unreachable(f"{self._base_url} is no address ({error})", nothing_written=True) from error
+        return url
 
     def _cause(self, error: Exception) -> Exception | None:
         """Return the error as the cause of another one, or None where a traceback with it would show the key."""
