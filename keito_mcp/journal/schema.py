@@ -177,7 +177,10 @@ CREATE INDEX pauses_by_root ON pauses (root);
 _HELD = """
 -- Nothing of it leaves before its timer is stopped; earlier files say so by a rest of a hundred years.
 ALTER TABLE writes ADD COLUMN is_held INTEGER NOT NULL DEFAULT 0;
-UPDATE writes SET is_held = 1, rest = 0.0 WHERE rest >= 3153600000.0;
+UPDATE writes SET is_held = 1
+    WHERE rest >= 3153600000.0 AND kind = 'create' AND json_extract(body, '$.is_running');
+-- Nothing rests longer than an hour; earlier, whatever a Retry-After named was believed.
+UPDATE writes SET rest = 0.0 WHERE rest > 3600.0;
 """
 
 _STEPS = (_FIRST, _QUEUE, _SESSIONS, _HELD)

@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 _MESSAGE_LIMIT = 300
 _LONGEST_READ = 65_536
 """Characters of a text from outside that are looked at."""
-_ESCAPED_SURROGATE = (b"\\ud", b"\\uD")
+_ESCAPED_SURROGATE = ("\\ud", "\\uD")
 _CONNECTION_NEVER_MADE = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
@@ -142,7 +142,7 @@ class Client:
         body: Mapping[str, Any] | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> Any:  # noqa: ANN401 -- JSON
-        url = httpx.URL(f"{self._base_url}{path}")
+        url = self._address_of(path)
         departure = self._connections.departure(url)
         http = self._connections.to(url)
         request = http.build_request(
@@ -161,12 +161,21 @@ class Client:
             raise errors.Unreachable(
                 f"no answer within {self.timeouts.attempt:g} s", nothing_written=not departure.happened
             ) from error
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             never_made = isinstance(error, _CONNECTION_NEVER_MADE) or not departure.happened
             said = self._redactor.text(_what_happened(error)[:_LONGEST_READ])[:_MESSAGE_LIMIT]
             raise errors.Unreachable(said, nothing_written=never_made) from self._cause(error)
         _log.debug("%s %s: %d", method, path, response.status_code)
         return _parsed(response, self._redactor)
+
+    def _address_of(self, path: str) -> httpx.URL:
+        try:
+            url = httpx.URL(f"{self._base_url}{path}")
+            # A name of other letters than these is read only when it is asked for.
+            _ = url.host
+        except (httpx.InvalidURL, ValueError) as error:
+            raise errors.Unreachable(f"{self._base_url} is no address ({error})", nothing_written=True) from error
+        return url
 
     def _cause(self, error: Exception) -> Exception | None:
         """Return the error as the cause of another one, or None where a traceback with it would show the key."""
@@ -191,11 +200,14 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _what_happened(error: httpx.HTTPError) -> str:
+def _what_happened(error: Exception) -> str:
     if isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout):
         return "no connection could be made in time"
     if isinstance(error, httpx.TimeoutException):
         return "no answer came in time"
+    if isinstance(error, httpx.InvalidURL):
+        # httpx reads the address of a redirect, though it isn't followed.
+        return "something sent the request on to what is no address"
     # Some of httpx's exceptions have no text at all.
     return f"{type(error).__name__}: {error}".rstrip(": ")
 
@@ -204,8 +216,10 @@ def _parsed(response: httpx.Response, redactor: Redactor) -> Any:  # noqa: ANN40
     if response.status_code == HTTPStatus.NO_CONTENT and response.request.method == "DELETE":
         return None
     try:
-        content = response.json()
-        if any(escape in response.content for escape in _ESCAPED_SURROGATE):
+        # JSON between systems is UTF-8. Guessing others, the library would also let halves of characters through.
+        text = response.content.decode("utf-8-sig", "replace")
+        content = json.loads(text)
+        if any(escape in text for escape in _ESCAPED_SURROGATE):
             # Half a character can be written in JSON, but not in the UTF-8 of an answer to a host.
             content = json.loads(json.dumps(content, ensure_ascii=False).encode("utf-8", "replace"))
         if redactor.may_stand_in(response.content):

@@ -64,7 +64,8 @@ class Connections:
         except (ImportError, ValueError, httpx.InvalidURL):
             # Their texts may hold the proxy's password.
             raise Unreachable(
-                "the proxy that HTTPS_PROXY or ALL_PROXY names can't be used; correct or unset it", nothing_written=True
+                "the proxy that HTTPS_PROXY or ALL_PROXY names can't be used, or NO_PROXY can't be read; correct them",
+                nothing_written=True,
             ) from None
 
     def departure(self, url: httpx.URL) -> "Departure":

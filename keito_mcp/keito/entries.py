@@ -34,6 +34,16 @@ def entry_of(answer: object) -> TimeEntry:
         raise UnexpectedAnswer(200, "the answer has no entry id") from error
 
 
+def named(entry: TimeEntry, entry_id: str) -> TimeEntry:
+    """Return the entry of an answer about one that is known; raises `UnexpectedAnswer` where it is another's.
+
+    Ids that differ in case alone may be two spellings of one.
+    """
+    if entry.id.casefold() != entry_id.casefold():
+        raise UnexpectedAnswer(200, "the answer has another id than the entry that was asked for")
+    return entry
+
+
 async def read_twice(read: Read) -> TimeEntry:
     """Read an entry, and once more before it counts as gone: one that is gone is never touched again."""
     try:

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from keito_mcp.keito.api import Traits
 from keito_mcp.keito.client import Client
-from keito_mcp.keito.entries import address, check_deleted, confirmed, entry_of, read_twice
+from keito_mcp.keito.entries import address, check_deleted, confirmed, entry_of, named, read_twice
 from keito_mcp.keito.errors import NotFound, UnexpectedAnswer
 from keito_mcp.keito.models import (
     Project,
@@ -57,13 +57,13 @@ class KeitoV1:
         path = address(_ENTRIES, entry_id)
 
         async def read() -> TimeEntry:
-            return entry_of(await self._client.read(path))
+            return named(entry_of(await self._client.read(path)), entry_id)
 
         return await read_twice(read)
 
     async def update(self, entry_id: str, changes: TimeEntryUpdate, *, near: date | None = None) -> TimeEntry:
         """Change a time entry, once."""
-        return entry_of(await self._write("PATCH", entry_id, near, changes.body()))
+        return named(entry_of(await self._write("PATCH", entry_id, near, changes.body())), entry_id)
 
     async def stop(self, entry_id: str, changes: TimeEntryUpdate, *, near: date | None = None) -> TimeEntry:
         """Stop a running timer, once, with all of the changes in the same request."""

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 
 from keito_mcp.keito.api import Traits
 from keito_mcp.keito.client import Client
-from keito_mcp.keito.entries import address, check_deleted, confirmed, read_twice
+from keito_mcp.keito.entries import address, check_deleted, confirmed, named, read_twice
 from keito_mcp.keito.errors import NotFound, OutOfSight, UnexpectedAnswer
 from keito_mcp.keito.models import (
     Project,
@@ -152,7 +152,7 @@ class KeitoV2:
             ValueError: The change is to stop or start the timer; nothing was sent. There is `stop`.
         """
         written = self._write("PATCH", address(_ENTRIES, entry_id), update_body(changes))
-        return entry_from(await self._confirmed(written, entry_id, near))
+        return named(entry_from(await self._confirmed(written, entry_id, near)), entry_id)
 
     async def stop(self, entry_id: str, changes: TimeEntryUpdate, *, near: date | None = None) -> TimeEntry:  # noqa: ARG002 -- see below
         """Stop a running timer, once; Keito computes its hours.
@@ -160,7 +160,7 @@ class KeitoV2:
         Nothing of `changes` is sent, so that the stop changes nothing that a person may have edited meanwhile.
         """
         written = self._write("PATCH", f"{address(_ENTRIES, entry_id)}/stop")
-        return entry_from(await self._confirmed(written, entry_id, near))
+        return named(entry_from(await self._confirmed(written, entry_id, near)), entry_id)
 
     async def delete(self, entry_id: str, *, near: date | None = None) -> None:
         """Delete a time entry for good, once; one that is locked or approved is refused."""

@@ -158,9 +158,24 @@ def test_every_entry_and_every_write_of_version_1_is_kept(first: Path) -> None:
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
 
 
-@pytest.mark.parametrize(("rest", "is_held"), [(0.0, 0), (300.0, 0), (3_153_600_000.0, 1)])
-def test_a_start_that_was_held_by_a_rest_of_a_hundred_years_is_held_still(
-    tmp_path: Path, rest: float, is_held: int
+A_START = {"kind": "create", "body": '{"is_running": true}'}
+AN_ENTRY = {"kind": "create", "body": '{"hours": 1, "is_running": false}'}
+A_STOP = {"kind": "update", "body": '{"is_running": false}'}
+
+
+@pytest.mark.parametrize(
+    ("what", "rest", "is_held"),
+    [
+        (A_START, 0.0, 0),
+        (A_START, 300.0, 0),
+        (A_START, 1.8e9, 0),
+        (A_START, 3_153_600_000.0, 1),
+        (AN_ENTRY, 3_153_600_000.0, 0),
+        (A_STOP, 3_153_600_000.0, 0),
+    ],
+)
+def test_a_start_that_was_held_by_a_rest_of_a_hundred_years_is_held_still_and_nothing_rests_for_years(
+    tmp_path: Path, what: dict[str, str], rest: float, is_held: int
 ) -> None:
     with closing(connected(tmp_path / "journal.sqlite3")) as connection:
         for step in _STEPS[:3]:
@@ -169,13 +184,13 @@ def test_a_start_that_was_held_by_a_rest_of_a_hundred_years_is_held_still(
         moment = {"sent_at": "2026-03-06T12:00:00+00:00", "sent_monotonic": 1.5, "sent_boot": "boot-1"}
         rested = {name.replace("sent", "rested"): value for name, value in moment.items()}
         counts = {"sends": 0, "looks": 0, "attempts": 0, "promised": 1}
-        about = {"account": "account-1", "kind": "create", "body": "{}", "state": "queued"}
+        about = {"account": "account-1", **what, "state": "queued"}
         insert(
             connection, "writes", {**about, **moment, **rested, **counts, "asked_at": moment["sent_at"], "rest": rest}
         )
         migrate(connection)
         [write] = rows(connection, "writes")
-    assert (write["is_held"], write["rest"]) == (is_held, 0.0 if is_held else rest)
+    assert (write["is_held"], write["rest"]) == (is_held, rest if rest <= 3600 else 0.0)
 
 
 def test_a_write_that_was_unsettled_is_still_to_be_found_out(first: Path) -> None:

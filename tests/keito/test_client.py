@@ -343,6 +343,8 @@ LOST = {
     "cut before the answer": b"HTTP/1.1 200 OK\r\nConnection: close",
     "cut within the answer": b'HTTP/1.1 200 OK\r\nContent-Length: 50\r\nConnection: close\r\n\r\n{"id"',
     "no HTTP": b"SSH-2.0-OpenSSH_9.6\r\nConnection: close\r\n\r\n",
+    "redirected to no address": answer("302 Found", Location="https:portal.example"),
+    "redirected to a script": answer("302 Found", Location="javascript:void(0)"),
     "broken compression": answer("200 OK", gzip.compress(b"{}")[:8] + b"broken", Content_Encoding="gzip"),
 }
 

@@ -85,6 +85,24 @@ async def test_a_404_that_cannot_be_verified_is_no_answer_and_the_write_may_have
     assert not caught.value.nothing_written
 
 
+ANOTHERS = '{"id": "req_7f3", "message": "Blocked by your organization", "is_running": false, "hours": 1, "notes": "n"}'
+
+
+@pytest.mark.parametrize("name", ["update", "stop"])
+async def test_an_answer_with_another_id_is_not_the_entrys(api: KeitoApi, keito: Keito, timer: str, name: str) -> None:
+    keito.fails("PATCH", status=200, body=ANOTHERS)
+    with pytest.raises(UnexpectedAnswer, match="another id") as caught:
+        await WRITES[name](api, timer)
+    assert not caught.value.nothing_written
+    assert keito.entries()[0]["is_running"]
+
+
+async def test_a_read_that_shows_another_id_shows_nothing(api: KeitoApi, keito: Keito, timer: str) -> None:
+    keito.fails("GET", status=200, body=ANOTHERS, times=2)
+    with pytest.raises(UnexpectedAnswer):
+        await api.get(timer, near=DAY)
+
+
 @pytest.mark.parametrize("body", ["{}", '{"ok": true}', "[]", "null", "", "<html>"])
 async def test_a_delete_is_made_only_where_keito_answers_204(
     api: KeitoApi, keito: Keito, timer: str, body: str

@@ -95,6 +95,23 @@ async def test_a_proxy_that_cant_be_used_is_named_without_its_password(
     assert caught.value.__cause__ is None
 
 
+async def test_hosts_without_a_proxy_that_cant_be_read_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", "localhost,[::1]")
+    async with connected("https://keito.example") as client:
+        with pytest.raises(Unreachable, match="NO_PROXY") as caught:
+            await post(client)
+    assert caught.value.nothing_written
+
+
+@pytest.mark.parametrize("host", ["xn--", "\u2603\u2603..x", "a..b\u00e9"])
+async def test_a_name_that_no_machine_can_have_is_not_reached(host: str) -> None:
+    async with connected(f"https://{host}") as client:
+        with pytest.raises(Unreachable, match="is no address") as caught:
+            await post(client)
+    assert caught.value.nothing_written
+
+
 async def test_a_localhost_that_leads_to_another_machine_is_sent_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as asking:
         try:

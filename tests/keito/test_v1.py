@@ -304,7 +304,7 @@ async def test_an_id_that_would_be_another_address_is_not_found_and_never_sent(
 
 async def test_an_answer_needs_an_id_and_nothing_else(api: KeitoV1, keito: Keito) -> None:
     answers(keito, {"id": 4711, "hours": "1.5", "notes": 5, "spent_date": "soon", "invoice": {"no": 7}}, times=3)
-    for entry in (await made(api), await api.get("te_1"), await api.update("te_1", TimeEntryUpdate(notes="n"))):
+    for entry in (await made(api), await api.get("4711"), await api.update("4711", TimeEntryUpdate(notes="n"))):
         assert (entry.id, entry.hours, entry.notes, entry.spent_date) == ("4711", Decimal("1.5"), None, None)
 
 
@@ -341,6 +341,20 @@ async def test_a_character_that_keito_cut_in_half_becomes_text_that_can_be_passe
     assert (entry.notes or "").startswith("\U0001f600 done ")
     assert (entry.fact("session_id") or "").startswith("s")
     entry.model_dump_json().encode()
+
+
+async def test_half_a_character_that_is_no_escape_becomes_text_that_can_be_passed_on(
+    api: KeitoV1, keito: Keito
+) -> None:
+    keito.fails(status=200, body=b'{"id": "te_1", "notes": "\xed\xa0\xbd done"}')
+    assert ((await api.get("te_1")).notes or "").encode().endswith(b" done")
+
+
+@pytest.mark.parametrize("coding", ["utf-16", "utf-16-be", "utf-32", "utf-32-le"])
+async def test_an_answer_that_is_not_utf_8_is_not_keitos(api: KeitoV1, keito: Keito, coding: str) -> None:
+    keito.fails(status=200, body=f'{{"id": "te_1", "notes": "{KEY}"}}'.encode(coding))
+    with pytest.raises(UnexpectedAnswer):
+        await api.get("te_1")
 
 
 async def test_a_refusal_with_half_a_character_can_be_passed_on(api: KeitoV1, keito: Keito) -> None:

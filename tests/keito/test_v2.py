@@ -206,6 +206,7 @@ async def test_a_delete_has_no_body_and_no_answer(v2: KeitoV2, small: SmallKeito
 async def test_an_id_leads_to_one_entry_whatever_it_is_made_of(
     v2: KeitoV2, small: SmallKeito, entry_id: str, on_the_wire: str
 ) -> None:
+    small.says(entry(1, id=entry_id), times=2)
     for call in ONE_ENTRY_CALLS:
         await call(v2, entry_id)
     path = f"{ENTRIES}/{on_the_wire}"
