@@ -23,7 +23,8 @@ from tests.sessions.story import row
 pytestmark = [pytest.mark.anyio, pytest.mark.skipif(shutil.which("git") is None, reason="there is no git")]
 
 WAITS = (
-    "This repository's .keito/config.yml came with the clone and is not used until the user says yes: keito-mcp trust"
+    "This repository's .keito/config.yml came with the clone, as far as git tells, and is not used until the user says "
+    "yes: keito-mcp trust"
 )
 OF_NO_OTHER_ACCOUNT = THEIRS.replace("workspace_id: co_theirs\n", "")
 

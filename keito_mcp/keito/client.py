@@ -200,7 +200,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _what_happened(error: Exception) -> str:
+def _what_happened(error: httpx.HTTPError | httpx.InvalidURL) -> str:
     if isinstance(error, httpx.ConnectTimeout | httpx.PoolTimeout):
         return "no connection could be made in time"
     if isinstance(error, httpx.TimeoutException):

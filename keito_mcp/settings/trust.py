@@ -23,7 +23,10 @@ from keito_mcp.journal import place
 from keito_mcp.settings import checkout
 from keito_mcp.settings.repository import EMPTY, NAME, Configuration, ConfigurationError
 
-WAITS = f"This repository's {NAME} came with the clone and is not used until the user says yes: keito-mcp trust"
+WAITS = (
+    f"This repository's {NAME} came with the clone, as far as git tells, and is not used until the user says yes: "
+    "keito-mcp trust"
+)
 
 _FILE = "trusted.json"
 _LARGEST = 1 << 20

@@ -168,7 +168,7 @@ async def test_the_doctor_says_that_it_isnt_used_and_what_it_would_change(
     unset = dict.fromkeys(("KEITO_ACCOUNT_ID", "KEITO_PROJECT_ID", "KEITO_TASK_ID"))
     report = json.loads((await command(keito, "doctor", "--json", CLAUDE_PROJECT_DIR=str(shop), **unset)).stdout)
     said = "\n".join(report["warnings"])
-    assert "came with the clone and is not used until the user says yes: keito-mcp trust" in said
+    assert "came with the clone, as far as git tells, and is not used until the user says yes: keito-mcp trust" in said
     for words in (
         "KEITO_ACCOUNT_ID not set -> 'co_theirs'",
         "KEITO_PROJECT_ID not set -> 'prj_other'",
@@ -192,7 +192,10 @@ async def test_the_doctor_says_that_it_isnt_used_and_what_it_would_change(
 async def test_sessions_says_that_it_isnt_used_beside_what_it_lists(keito: Keito, shop: Path) -> None:
     done = await command(keito, "sessions", "--json", CLAUDE_PROJECT_DIR=str(shop))
     assert (done.returncode, json.loads(done.stdout)) == (0, [])
-    assert "came with the clone and is not used until the user says yes: keito-mcp trust" in done.stderr
+    assert (
+        "came with the clone, as far as git tells, and is not used until the user says yes: keito-mcp trust"
+        in done.stderr
+    )
     await trust(keito, shop, "--yes")
     assert (await command(keito, "sessions", CLAUDE_PROJECT_DIR=str(shop))).stderr == ""
 
