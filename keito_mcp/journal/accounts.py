@@ -83,3 +83,14 @@ def known(connection: sqlite3.Connection) -> list[str]:
     """The accounts that anything here is of."""
     rows = connection.execute("SELECT account FROM accounts UNION SELECT account FROM recorded ORDER BY account")
     return [row["account"] for row in rows]
+
+
+def described(connection: sqlite3.Connection) -> list[tuple[str, str]]:
+    """The accounts that this journal has rows of, each with what it is in words, the one that waits longest first."""
+    rows = connection.execute(
+        """
+        SELECT rows.account, coalesce(described, '') AS described FROM rows LEFT JOIN accounts USING (account)
+        GROUP BY rows.account ORDER BY min(rows.rowid)
+        """
+    )
+    return [(row["account"], row["described"]) for row in rows]

@@ -10,16 +10,30 @@ from typing import TypeVar
 import anyio.to_thread
 
 from keito_mcp.clock import Instant
-from keito_mcp.journal import accounts, amending, creating, entries, life, overview, queue, recordings, undoing
+from keito_mcp.journal import (
+    accounts,
+    amending,
+    creating,
+    entries,
+    life,
+    overview,
+    queue,
+    recordings,
+    sqlite_rows,
+    undoing,
+)
 from keito_mcp.journal.accounts import Queue
 from keito_mcp.journal.amending import Amendment
 from keito_mcp.journal.columns import insert, of_write
 from keito_mcp.journal.damage import is_damage
 from keito_mcp.journal.file import JournalError, OpenJournal, check_journal, open_journal
 from keito_mcp.journal.overview import SessionOverview
+from keito_mcp.journal.protocol import Rows, SecondsLeft
 from keito_mcp.journal.queue import IsGone
 from keito_mcp.journal.recordings import Recordings
+from keito_mcp.journal.row_sessions import SqliteSessions
 from keito_mcp.journal.rows import Abandoned, Claimed, Earlier, Entry, Owner, Settlement, Sign, Write
+from keito_mcp.journal.sqlite_rows import Table
 from keito_mcp.journal.undoing import Thrown
 from keito_mcp.process import is_gone, this_process
 
@@ -57,6 +71,10 @@ class Journal:
         self._suspect = False
         self.process = process or str(this_process())
         self.recordings = Recordings(self._read, self._commit)
+
+    def rows(self, seconds_left: SecondsLeft) -> Rows:
+        """Return the rows of this journal, for which something is to be done when `seconds_left` says so."""
+        return SqliteSessions(self._read, self._commit, Table(self.process, self._is_gone, seconds_left))
 
     def close(self) -> None:
         """Close the file, if it was opened."""
@@ -193,7 +211,12 @@ class Journal:
 
     async def prune(self, before: datetime) -> None:
         """Forget what was settled before a moment."""
-        await self._commit("prune", lambda c: life.prune(c, before))
+
+        def prune(connection: sqlite3.Connection) -> None:
+            sqlite_rows.prune(connection, before)
+            life.prune(connection, before)
+
+        await self._commit("prune", prune)
 
     # What is known
 
@@ -228,6 +251,14 @@ class Journal:
     async def accounts(self) -> list[str]:
         """The accounts that are known here."""
         return await self._read(accounts.known)
+
+    async def described_accounts(self) -> list[tuple[str, str]]:
+        """The accounts that are known here, each with what it is in words."""
+        return await self._read(accounts.described)
+
+    async def signs(self, account: str) -> list[tuple[str, datetime]]:
+        """The sessions of an account that gave signs of life, each with its last one."""
+        return await self._read(lambda c: life.signs(c, account))
 
     async def sessions(self, account: str) -> list[SessionOverview]:
         """The sessions of an account, the one that lived last first."""

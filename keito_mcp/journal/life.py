@@ -30,11 +30,23 @@ def sign(connection: sqlite3.Connection, given: Sign) -> None:
     )
 
 
+_OPEN_TIMERS = f"""(
+    SELECT account, session_id, subagent_id FROM entries WHERE {TIMER_IS_OPEN}
+    UNION ALL SELECT account, session_id, subagent_id FROM rows WHERE is_open_timer
+) AS open"""  # noqa: S608 -- this package's own text
+
+
+def signs(connection: sqlite3.Connection, account: str) -> list[tuple[str, datetime]]:
+    """The sessions of an account that gave signs of life, each with its last one."""
+    rows = connection.execute("SELECT session_id, seen_at FROM sessions WHERE account = ?", (account,))
+    return [(row["session_id"], datetime.fromisoformat(row["seen_at"])) for row in rows]
+
+
 def has_running(connection: sqlite3.Connection, process: str) -> bool:
     """Whether a timer runs in a session of a process."""
     found = connection.execute(
-        f"SELECT 1 FROM sessions JOIN entries USING (account, session_id) "  # noqa: S608 -- this package's own text
-        f"WHERE sessions.process = ? AND {TIMER_IS_OPEN}",
+        f"SELECT 1 FROM sessions JOIN {_OPEN_TIMERS} USING (account, session_id) "  # noqa: S608 -- own text
+        "WHERE sessions.process = ?",
         (process,),
     ).fetchone()
     return found is not None
@@ -46,8 +58,8 @@ def beat(connection: sqlite3.Connection, process: str, now: Instant, left: Colle
     Of a session that is left it isn't moved before its main agent's timer is closed: its sub-agents work on.
     """
     running = f"""
-        SELECT subagent_id FROM entries
-        WHERE entries.account = sessions.account AND entries.session_id = sessions.session_id AND {TIMER_IS_OPEN}
+        SELECT subagent_id FROM {_OPEN_TIMERS}
+        WHERE open.account = sessions.account AND open.session_id = sessions.session_id
     """  # noqa: S608 -- this package's own text
     connection.execute(
         f"""
@@ -140,6 +152,7 @@ def prune(connection: sqlite3.Connection, before: datetime) -> None:
         WHERE session_id IN (SELECT session_id FROM events GROUP BY session_id HAVING max(seen_at) < ?)
           -- What an entry counts must be known for as long as the entry is: it follows that.
           AND NOT EXISTS (SELECT 1 FROM entries WHERE entries.session_id = events.session_id)
+          AND NOT EXISTS (SELECT 1 FROM rows WHERE rows.session_id = events.session_id)
         """,
         (before.timestamp(),),
     )
@@ -157,6 +170,9 @@ def prune(connection: sqlite3.Connection, before: datetime) -> None:
           AND NOT EXISTS (
             SELECT 1 FROM entries
             WHERE entries.account = sessions.account AND entries.session_id = sessions.session_id
+          )
+          AND NOT EXISTS (
+            SELECT 1 FROM rows WHERE rows.account = sessions.account AND rows.session_id = sessions.session_id
           )
         """,
         (moment_,),

@@ -43,6 +43,10 @@ class Recordings:
         """The sessions of repositories with a configuration, or whose owner wants all of them."""
         return await self._read(_told)
 
+    async def recorded(self, account: str) -> list[Recorded]:
+        """What became of the sessions of an account."""
+        return await self._read(lambda c: recorded(c, account))
+
     async def events(self, session_id: str) -> list[tuple[str, Mapping[str, object]]]:
         """The names and rows of a session's events."""
         statement = "SELECT name, row FROM events WHERE session_id = ? ORDER BY seen_at"
@@ -89,9 +93,9 @@ class Recordings:
         """From now on nothing of a session before this moment is logged."""
         await self._commit("discard", lambda c: discard(c, account, session_id, at))
 
-    async def lift(self, account: str, session_id: str) -> bool:
+    async def lift(self, account: str, session_id: str, *, was_refused: bool = False) -> bool:
         """Take a session's discards back, that it failed, and a refusal; whether there was anything to take back."""
-        return await self._commit("lift", lambda c: _lift(c, account, session_id))
+        return await self._commit("lift", lambda c: _lift(c, account, session_id, was_refused=was_refused))
 
     async def discards(self, account: str, session_id: str) -> list[Instant]:
         """The moments at which a session was discarded, unless that was taken back."""
@@ -242,7 +246,7 @@ def look_again(connection: sqlite3.Connection, account: str, session_id: str) ->
     )
 
 
-def _lift(connection: sqlite3.Connection, account: str, session_id: str) -> bool:
+def _lift(connection: sqlite3.Connection, account: str, session_id: str, *, was_refused: bool) -> bool:
     of_it: dict[str, Any] = {"account": account, "session_id": session_id}
     discarded = connection.execute(
         "UPDATE discards SET is_lifted = 1 WHERE account = :account AND session_id = :session_id AND NOT is_lifted",
@@ -253,7 +257,7 @@ def _lift(connection: sqlite3.Connection, account: str, session_id: str) -> bool
         UPDATE recorded SET is_restored = 1, events = :look_again
         WHERE account = :account AND session_id = :session_id
           AND (
-            :discarded
+            :discarded OR :was_refused
             OR (outcome IN ('failed', 'interrupted') AND NOT is_restored)
             OR EXISTS (
                 SELECT 1 FROM entries
@@ -262,6 +266,6 @@ def _lift(connection: sqlite3.Connection, account: str, session_id: str) -> bool
             )
           )
         """,
-        {**of_it, "discarded": discarded, "look_again": LOOK_AGAIN},
+        {**of_it, "discarded": discarded, "was_refused": was_refused, "look_again": LOOK_AGAIN},
     ).rowcount
     return bool(discarded or failed)

@@ -90,6 +90,11 @@ class Entry:
         return self.hours if self.hours_answered and self.state is EntryState.STOPPED else None
 
     @property
+    def is_discarded(self) -> bool:
+        """Whether it was thrown away."""
+        return self.state is EntryState.DISCARDED
+
+    @property
     def is_wanted(self) -> bool:
         """Whether it should be in Keito, for all that was asked for."""
         return self.state not in {EntryState.GONE, EntryState.DISCARDED}
@@ -135,6 +140,11 @@ class Write:
     is_held: bool = False
     promised: bool = False
     write_id: int = 0
+
+    @property
+    def is_to_be_made(self) -> bool:
+        """Whether it is to be brought to Keito: it isn't only looked up once more, and no running timer holds it."""
+        return self.state is not WriteState.CONFIRMING and not self.is_held
 
     @property
     def discards(self) -> str | None:

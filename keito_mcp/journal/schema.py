@@ -183,7 +183,46 @@ UPDATE writes SET is_held = 1
 UPDATE writes SET rest = 0.0 WHERE rest > 3600.0;
 """
 
-_STEPS = (_FIRST, _QUEUE, _SESSIONS, _HELD)
+_ROWS = """
+CREATE TABLE rows (
+    key TEXT PRIMARY KEY,
+    account TEXT NOT NULL,
+    session_id TEXT NOT NULL,
+    agent_id TEXT NOT NULL,
+    subagent_id TEXT NOT NULL,
+    entry_id TEXT,
+    presence TEXT NOT NULL CHECK (presence IN ('running', 'finished', 'absent')),
+    outcome TEXT CHECK (outcome IN ('person', 'refused')),
+    is_open_timer INTEGER NOT NULL CHECK (is_open_timer IN (0, 1)),
+    is_pending INTEGER NOT NULL CHECK (is_pending IN (0, 1)),
+    not_before TEXT,
+    created TEXT NOT NULL,
+    changed TEXT NOT NULL,
+    ended TEXT,
+    call_id TEXT,
+    fingerprint TEXT,
+    session_is_certain INTEGER NOT NULL CHECK (session_is_certain IN (0, 1)),
+    host_session TEXT,
+    is_recorded INTEGER NOT NULL CHECK (is_recorded IN (0, 1)),
+    is_unheard INTEGER NOT NULL CHECK (is_unheard IN (0, 1)),
+    lease_holder TEXT,
+    lease_taken TEXT,
+    document TEXT NOT NULL,
+    CHECK (NOT is_open_timer OR (presence = 'running' AND outcome IS NULL)),
+    CHECK (is_pending OR not_before IS NULL),
+    CHECK ((lease_holder IS NULL) = (lease_taken IS NULL))
+) STRICT;
+CREATE UNIQUE INDEX rows_one_open_timer ON rows (account, session_id, agent_id, subagent_id) WHERE is_open_timer;
+CREATE INDEX rows_by_id ON rows (account, entry_id);
+CREATE INDEX rows_by_session ON rows (account, session_id);
+CREATE INDEX rows_by_host_session ON rows (account, host_session) WHERE host_session IS NOT NULL;
+CREATE INDEX rows_unheard ON rows (account, session_id) WHERE is_unheard;
+CREATE INDEX rows_by_fingerprint ON rows (account, fingerprint);
+CREATE INDEX rows_pending ON rows (account, not_before) WHERE is_pending;
+CREATE INDEX rows_finished ON rows (account, session_id, agent_id, subagent_id, ended) WHERE ended IS NOT NULL;
+"""
+
+_STEPS = (_FIRST, _QUEUE, _SESSIONS, _HELD, _ROWS)
 """What leads from each version to the next; the first makes an empty file one of version 1."""
 
 SCHEMA_VERSION = len(_STEPS)

@@ -71,7 +71,7 @@ def test_a_new_journal_has_its_schema_and_its_version(tmp_path: Path) -> None:
         assert connection.execute("PRAGMA user_version").fetchone()[0] == SCHEMA_VERSION
         assert connection.execute("PRAGMA foreign_keys").fetchone()[0] == 1
         names = {row["name"] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    kept = {"entries", "writes", "accounts", "sessions", "events", "recorded", "discards", "pauses"}
+    kept = {"entries", "writes", "accounts", "sessions", "events", "recorded", "discards", "pauses", "rows"}
     assert names == {*kept, "sqlite_sequence"}
     assert journal_file(tmp_path / "a" / "b").is_file()
 
