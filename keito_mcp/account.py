@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import logging
+import os
 from functools import cached_property, partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, cast
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from keito_mcp.clock import Clock
     from keito_mcp.identity import Identity
-    from keito_mcp.journal import Owner
-    from keito_mcp.keito import Client, KeitoApi
-    from keito_mcp.runtime import Runtime
+    from keito_mcp.journal import Journal, Owner
+    from keito_mcp.keito import Client, Connections, KeitoApi
     from keito_mcp.sessions.recorder import Recorder, RulesOf
+    from keito_mcp.sessions.rules import Rules
     from keito_mcp.settings.config import Settings
-    from keito_mcp.timesheet import Courier, Directory, Ledger, Naming, Timesheet
+    from keito_mcp.timesheet import Courier, Directories, Directory, Ledger, Locks, Naming, Timesheet
+    from keito_mcp.timesheet.books import Books
+    from keito_mcp.timesheet.courier import RowCourier
+    from keito_mcp.timesheet.overview import RowOverview
 
 
 _log = logging.getLogger(__name__)
+
+_CORE_IS_OF_ROWS = os.environ.get("KEITO_MCP_TEST_CORE") == "rows"
+"""Which of two cores works, while the new one is being proved."""
 
 _AFTER_A_CALL = 5.0
 """Seconds that a call may take longer because it delivers what waited, if it isn't in the midst of a request then."""
@@ -44,6 +52,50 @@ _NO_ACCOUNT_OF_CALLER = (
 _WITH_THE_NEXT_CALL = "Your key isn't kept, so that happens with your next call."
 
 
+class Shared(Protocol):
+    """What all accounts of a server share; each part is made on first use."""
+
+    serves_one_user: bool
+
+    @property
+    def journal(self) -> Journal:
+        """This machine's journal."""
+        ...
+
+    @property
+    def overview(self) -> Journal | RowOverview:
+        """What the journal tells of whole accounts."""
+        ...
+
+    @property
+    def clock(self) -> Clock:
+        """The clock of everything here."""
+        ...
+
+    @property
+    def connections(self) -> Connections:
+        """The connections to Keito."""
+        ...
+
+    @property
+    def locks(self) -> Locks:
+        """What keeps calls about the same timer apart."""
+        ...
+
+    @property
+    def directories(self) -> Directories:
+        """What there is to book time on, by account."""
+        ...
+
+    async def rules_of(self, root: str) -> Rules | None:
+        """The rules of a repository; None where it has none that can be used."""
+        ...
+
+    def wake(self, *, reached: bool) -> None:
+        """Be told after each call, and whether Keito was `reached` by it."""
+        ...
+
+
 class Account:
     """The parts that work in one account. Its imports are lazy: start-up is a cost of every host.
 
@@ -51,14 +103,14 @@ class Account:
     nothing of theirs stays but their rows in the journal.
     """
 
-    def __init__(self, runtime: Runtime, settings: Settings) -> None:
+    def __init__(self, shared: Shared, settings: Settings) -> None:
         """Nothing is connected or opened yet.
 
         Args:
-            runtime: What all accounts share.
+            shared: What all accounts share.
             settings: The settings of this one; they say whose it is.
         """
-        self._runtime = runtime
+        self._shared = shared
         self.settings = settings
 
     @property
@@ -88,9 +140,9 @@ class Account:
         if key is None:
             raise SettingsError(_NO_KEY)
         if self.settings.lacks_account:
-            is_callers = not self._runtime.serves_one_user and principal is not None and principal.has_own_key
+            is_callers = not self._shared.serves_one_user and principal is not None and principal.has_own_key
             raise SettingsError(_NO_ACCOUNT_OF_CALLER if is_callers else NO_ACCOUNT)
-        return Client(self.settings.api_url, key.get_secret_value(), self._runtime.connections)
+        return Client(self.settings.api_url, key.get_secret_value(), self._shared.connections)
 
     @cached_property
     def api(self) -> KeitoApi:
@@ -104,7 +156,12 @@ class Account:
 
         settings = self.settings
         ledger = self._ledger(self.client)
-        return Timesheet(ledger, project_id=settings.project_id, task_id=settings.task_id, wake=self._runtime.wake)
+        given = {"project_id": settings.project_id, "task_id": settings.task_id}
+        if _CORE_IS_OF_ROWS:
+            from keito_mcp.timesheet.row_timesheet import RowTimesheet
+
+            return RowTimesheet(cast("Books", ledger), **given, wake=self._shared.wake)
+        return Timesheet(ledger, **given, wake=self._shared.wake)
 
     def naming(self, *, keeps_lists: bool = False) -> Naming:
         """What the words of one call mean, with `keeps_lists` as in `Naming`; raises `SettingsError`."""
@@ -115,12 +172,12 @@ class Account:
             self.api, self._directory, project=settings.project_id, task=settings.task_id, keeps_lists=keeps_lists
         )
 
-    def courier(self, requests_a_minute: int) -> Courier:
+    def courier(self, requests_a_minute: int) -> Courier | RowCourier:
         """Who delivers what waits, at no more than so many requests a minute; raises `SettingsError`."""
         from keito_mcp.keito import Timeouts
-        from keito_mcp.timesheet import Courier, wait_for_turn
+        from keito_mcp.timesheet import wait_for_turn
 
-        journal, clock, rated = self._runtime.journal, self._runtime.clock, self.settings.rated_account
+        journal, clock, rated = self._shared.journal, self._shared.clock, self.settings.rated_account
 
         async def turn() -> None:
             await wait_for_turn(journal, clock, rated, requests_a_minute)
@@ -128,7 +185,7 @@ class Account:
         # Turns are waited for outside of these; what failed is tried again by the queue.
         usual = self.client.timeouts
         patient = Timeouts(attempt=usual.attempt, read=1.0 + usual.attempt, write=90.0, retry_after=0.0, backoff=60.0)
-        return Courier(self._ledger(self.client.paced(turn, patient)), self.name)
+        return self._courier(self.client.paced(turn, patient))
 
     async def deliver_what_waits(self) -> None:
         """Deliver what waits, in a few seconds; what can't be delivered now goes on waiting, and nothing fails.
@@ -138,13 +195,12 @@ class Account:
         import anyio
 
         from keito_mcp.keito import Timeouts
-        from keito_mcp.timesheet import Courier
 
         brief = Timeouts(attempt=_AN_ATTEMPT, read=_AN_ATTEMPT, write=_AN_ATTEMPT, retry_after=0.0, backoff=60.0)
         try:
-            if await self._runtime.journal.unsettled(self.name):
+            if await self._shared.overview.unsettled(self.name):
                 with anyio.move_on_after(_AFTER_A_CALL):
-                    await Courier(self._ledger(self.client.within(brief)), self.name).run(lambda _: None)
+                    await self._courier(self.client.within(brief)).run(lambda _: None)
         except Exception:  # noqa: BLE001 -- the call itself is done, whatever becomes of this
             _log.warning("What waits for %s couldn't be delivered", self.settings.account_is, exc_info=True)
 
@@ -157,16 +213,21 @@ class Account:
         from keito_mcp.sessions.intake import Intake
         from keito_mcp.sessions.recorder import Recorder
         from keito_mcp.timesheet import Naming
+        from keito_mcp.timesheet.books import Books
+        from keito_mcp.timesheet.record import RowRecords
+        from keito_mcp.timesheet.recording import Records
 
-        runtime = self._runtime
-        intake = Intake(runtime.journal, runtime.clock, self.settings.folder)
+        shared = self._shared
+        intake = Intake(shared.journal, shared.clock, self.settings.folder)
         # Its rules are those of each session's repository, which need not be this server's.
         naming = partial(Naming, self.api, self._directory)
-        return Recorder(self._ledger(self.client), self.name, intake, rules_of or runtime.rules_of, naming)
+        ledger = self._ledger(self.client)
+        records = RowRecords(ledger, self.name) if isinstance(ledger, Books) else Records(ledger, self.name)
+        return Recorder(ledger, records, self.name, intake, rules_of or shared.rules_of, naming)
 
     def operator(self) -> Mapping[str, str]:
         """The identity that the operator's settings fix for every caller of this server."""
-        if not self._runtime.serves_one_user:
+        if not self._shared.serves_one_user:
             return {}
         fields = ("agent_id", "agent_type", "session_id", "model")
         return {field: value for field in fields if (value := getattr(self.settings, field))}
@@ -181,39 +242,50 @@ class Account:
             agent_id=identity.agent_id,
             subagent_id=identity.subagent_id,
             session_is_certain=identity.session_is_certain,
-            process=self._runtime.journal.process,
+            process=self._shared.journal.process,
         )
 
     @property
     def _directory(self) -> Directory:
-        return self._runtime.directories.of(self.name)
+        return self._shared.directories.of(self.name)
 
     def _api(self, client: Client) -> KeitoApi:
         from keito_mcp.keito import api_for
 
         def now() -> datetime:
-            return self._runtime.clock.now().wall
+            return self._shared.clock.now().wall
 
         return api_for(self.settings.version, client, account_id=self.settings.account_id, now=now)
+
+    def _courier(self, client: Client) -> Courier | RowCourier:
+        from keito_mcp.timesheet import Courier
+
+        if _CORE_IS_OF_ROWS:
+            from keito_mcp.timesheet.courier import RowCourier
+
+            return RowCourier(cast("Books", self._ledger(client)), self.name)
+        return Courier(self._ledger(client), self.name)
 
     def _ledger(self, client: Client) -> Ledger:
         from keito_mcp.identity.facts import MARK
         from keito_mcp.keito import Marked
         from keito_mcp.timesheet import Ledger, Place
+        from keito_mcp.timesheet.books import Books
 
-        runtime, settings = self._runtime, self.settings
+        shared, settings = self._shared, self.settings
         has_own_key = settings.principal is not None and settings.principal.has_own_key
         place = Place(
             day=settings.day,
-            locks=runtime.locks,
+            locks=shared.locks,
             later=_WITH_THE_NEXT_CALL if has_own_key else "",
             account_is=settings.account_is,
-            serves_one_user=runtime.serves_one_user,
+            serves_one_user=shared.serves_one_user,
         )
+        kind = Books if _CORE_IS_OF_ROWS else Ledger
         api = self._api(client)
         if self.mark is None:
-            return Ledger(api, runtime.journal, runtime.clock, place, client.timeouts)
+            return kind(api, shared.journal, shared.clock, place, client.timeouts)
         own = Marked(api, MARK, self.mark, unmarked_too=False)
         # What no principal wrote is for Keito to show, to a key of its own user's; a token is for its own entries.
         view = Marked(api, MARK, self.mark, unmarked_too=has_own_key)
-        return Ledger(own, runtime.journal, runtime.clock, place, client.timeouts, view=view)
+        return kind(own, shared.journal, shared.clock, place, client.timeouts, view=view)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from keito_mcp.sessions.rules import Rules
     from keito_mcp.settings.config import Settings
     from keito_mcp.timesheet import Background, Beat, Directories, Locks, Rest
+    from keito_mcp.timesheet.overview import RowOverview
 
 _log = logging.getLogger(__name__)
 
@@ -129,6 +130,15 @@ class Runtime:
         from keito_mcp.journal import Journal
 
         return Journal(self.settings.folder, process=self._process, on_commit=self._on_commit)
+
+    @cached_property
+    def overview(self) -> Journal | RowOverview:
+        """The journal, to be looked at."""
+        if os.environ.get("KEITO_MCP_TEST_CORE") != "rows":
+            return self.journal
+        from keito_mcp.timesheet.overview import RowOverview
+
+        return RowOverview(self.journal, self.clock)
 
     @cached_property
     def identifier(self) -> Identifier:

@@ -45,6 +45,15 @@ TASK = "tsk_development"
 API_VERSION = os.environ.get("KEITO_MCP_TEST_API", "v1")
 """The version of Keito's API that everything is tested with, where a test doesn't choose one itself."""
 
+CORE = os.environ.get("KEITO_MCP_TEST_CORE", "")
+"""Which of two cores works, while the new one is being proved: `rows`, or the old one."""
+
+LOOKS_FIRST = ["GET"] if CORE == "rows" else []
+"""What comes before a create that is sent later than two minutes after it was asked for."""
+
+COPY_LOOKS = ["GET", "GET"] if CORE == "rows" else ["GET"]
+"""The looks for a second copy of what was sent twice: after five minutes, and after an hour."""
+
 CATALOGUE = replace(
     SANDBOX,
     projects=(
@@ -306,7 +315,7 @@ class Desk:
         await self.runtime.own.courier(UNHURRIED).run(delivered.append)
         return delivered
 
-    async def deliver_all(self, within: timedelta = timedelta(hours=1)) -> list[Delivered]:
+    async def deliver_all(self, within: timedelta = timedelta(hours=2)) -> list[Delivered]:
         """Deliver until nothing is left, and let the time pass for which the queue rests meanwhile."""
         clock, delivered = self.runtime.clock, list[Delivered]()
         assert isinstance(clock, FakeClock)

@@ -5,8 +5,12 @@ from typing import Any
 
 from keito_mcp import hours as decimal_hours
 from keito_mcp.commands.terminal import line, local, of_write, say, say_aside, table
-from keito_mcp.journal import Entry, EntryState, SessionOverview
+from keito_mcp.journal import Entry, SessionOverview
 from keito_mcp.runtime import Runtime
+from keito_mcp.timesheet.logged import Logged
+from keito_mcp.timesheet.overview import RowsOfSession
+
+Overview = SessionOverview | RowsOfSession
 
 _HEADINGS = ["SESSION", "LAST SEEN", "AGENT", "PROJECT", "ENTRIES", "HOURS", "RUNNING", "QUEUED", "DISCARDED"]
 
@@ -26,7 +30,7 @@ async def sessions(runtime: Runtime, *, as_json: bool) -> None:
         accounts = await runtime.journal.accounts()
     if settings.untrusted:
         say_aside(settings.untrusted)
-    found = [session for account in accounts for session in await runtime.journal.sessions(account)]
+    found: list[Overview] = [session for account in accounts for session in await runtime.overview.sessions(account)]
     if as_json:
         say(json.dumps([_described(session) for session in found], indent=1, ensure_ascii=False))
     elif not found:
@@ -35,7 +39,7 @@ async def sessions(runtime: Runtime, *, as_json: bool) -> None:
         say("\n".join([table([_HEADINGS, *(_row(session) for session in found)]), *_remarks(found)]))
 
 
-def _row(session: SessionOverview) -> list[str]:
+def _row(session: Overview) -> list[str]:
     return [
         session.session_id,
         local(session.seen_at),
@@ -49,7 +53,7 @@ def _row(session: SessionOverview) -> list[str]:
     ]
 
 
-def _remarks(found: list[SessionOverview]) -> list[str]:
+def _remarks(found: list[Overview]) -> list[str]:
     """What a person should know of the sessions, one line each."""
     lines = []
     for session in found:
@@ -62,7 +66,7 @@ def _remarks(found: list[SessionOverview]) -> list[str]:
     return lines
 
 
-def _described(session: SessionOverview) -> dict[str, Any]:
+def _described(session: Overview) -> dict[str, Any]:
     return {
         "session_id": session.session_id,
         "last_seen": session.seen_at.isoformat(timespec="seconds"),
@@ -80,23 +84,23 @@ def _described(session: SessionOverview) -> dict[str, Any]:
     }
 
 
-def _agents(session: SessionOverview) -> list[str]:
+def _agents(session: Overview) -> list[str]:
     named = (_agent(entry) for entry in session.entries)
     return list(dict.fromkeys(named))
 
 
-def _agent(entry: Entry) -> str:
+def _agent(entry: Entry | Logged) -> str:
     owner = entry.owner
     return f"{owner.agent_id}/{owner.subagent_id}" if owner.subagent_id else owner.agent_id
 
 
-def _projects(session: SessionOverview) -> list[str]:
+def _projects(session: Overview) -> list[str]:
     return list(dict.fromkeys(entry.project_id for entry in session.entries))
 
 
-def _standing(session: SessionOverview) -> list[Entry]:
+def _standing(session: Overview) -> list[Entry | Logged]:
     return [entry for entry in session.entries if entry.is_wanted]
 
 
-def _discarded(session: SessionOverview) -> list[Entry]:
-    return [entry for entry in session.entries if entry.state is EntryState.DISCARDED]
+def _discarded(session: Overview) -> list[Entry | Logged]:
+    return [entry for entry in session.entries if entry.is_discarded]

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 import anyio
 
 from keito_mcp.commands.terminal import Progress, agrees, line, of_write, reason, say, say_aside
-from keito_mcp.journal import Queue, Recorded, Write, WriteState
+from keito_mcp.journal import Queue, Recorded, Write
 from keito_mcp.runtime import Runtime
 from keito_mcp.sessions.recorder import LEFT
 from keito_mcp.timesheet import Delivered, Rest
+from keito_mcp.timesheet.pending import Pending
 from keito_mcp.waits import KEPT, LEASE, SYNC_RATE
 
 _LONGEST_WAIT = LEASE.total_seconds()
@@ -27,9 +28,9 @@ class Report:
         left: Sessions of which nothing is logged before their user does something.
     """
 
-    delivered: list[Write] = field(default_factory=list)
+    delivered: list[Write | Pending] = field(default_factory=list)
     refused: list[Delivered] = field(default_factory=list)
-    waiting: list[Write] = field(default_factory=list)
+    waiting: list[Write | Pending] = field(default_factory=list)
     left: list[Recorded] = field(default_factory=list)
     problem: str | None = None
 
@@ -104,7 +105,7 @@ async def deliver(runtime: Runtime) -> Report:
     def told(one: Delivered) -> None:
         if one.refused is not None:
             report.refused.append(one)
-        elif one.waits is None and one.write.state is not WriteState.CONFIRMING:
+        elif one.waits is None and one.write.is_to_be_made:
             report.delivered.append(one.write)
         progress.show(f"Delivered {len(report.delivered)} of {left} …")
 
@@ -136,16 +137,16 @@ def _worth_waiting(rest: Rest) -> bool:
     return rest.error is None and rest.seconds is not None and rest.seconds <= _LONGEST_WAIT
 
 
-async def _waiting(runtime: Runtime) -> list[Write]:
+async def _waiting(runtime: Runtime) -> list[Write | Pending]:
     """What is to be brought to Keito: neither what is only looked up once more, nor what a running timer holds."""
-    writes = await runtime.journal.unsettled(runtime.settings.account)
-    return [write for write in writes if write.state is not WriteState.CONFIRMING and not write.is_held]
+    writes = await runtime.overview.unsettled(runtime.settings.account)
+    return [write for write in writes if write.is_to_be_made]
 
 
 async def _adopt(runtime: Runtime, *, yes: bool) -> bool:
     """Take over what waits for other accounts, after asking about each."""
     here = runtime.settings
-    others = [queue for queue in await runtime.journal.queues() if queue.account != here.account]
+    others = [queue for queue in await runtime.overview.queues() if queue.account != here.account]
     if not others:
         say_aside("No other account has anything waiting here.")
     for queue in others:
@@ -153,7 +154,7 @@ async def _adopt(runtime: Runtime, *, yes: bool) -> bool:
             say_aside(f"{_question(queue, here.account_is)} Say so with --yes; nobody can be asked here.")
             return False
         if yes or await anyio.to_thread.run_sync(agrees, _question(queue, here.account_is)):
-            moved = await runtime.journal.adopt(queue.account, here.account)
+            moved = await runtime.overview.adopt(queue.account, here.account)
             say_aside("Moved 1 write." if moved == 1 else f"Moved {moved} writes.")
     return True
 

@@ -6,6 +6,7 @@ from datetime import datetime
 from keito_mcp.journal import Write
 from keito_mcp.keito import AuthenticationFailed, KeitoError
 from keito_mcp.server.shown import on_one_line, shown
+from keito_mcp.timesheet.pending import Pending
 from keito_mcp.timesheet.waiting import is_away, unreachable
 
 
@@ -82,7 +83,7 @@ def local(moment: datetime) -> str:
     return moment.astimezone().strftime("%Y-%m-%d %H:%M")
 
 
-def of_write(write: Write) -> dict[str, object]:
+def of_write(write: Write | Pending) -> dict[str, object]:
     """A write that waits or was refused, for programs."""
     return {
         "kind": write.kind,
@@ -94,7 +95,7 @@ def of_write(write: Write) -> dict[str, object]:
     }
 
 
-def line(write: Write) -> str:
+def line(write: Write | Pending) -> str:
     """The same for people."""
     sent = {0: "never sent", 1: "sent once"}.get(write.sends, f"sent {write.sends} times")
     why = f": {write.reason}" if write.reason else ""

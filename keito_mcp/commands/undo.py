@@ -4,7 +4,6 @@ import json
 
 from keito_mcp.commands.sync import deliver
 from keito_mcp.commands.terminal import Progress, say
-from keito_mcp.journal import WriteKind
 from keito_mcp.runtime import Runtime
 from keito_mcp.server import results
 
@@ -68,10 +67,10 @@ async def restore(runtime: Runtime, session_id: str, *, as_json: bool) -> bool:
 
 async def _recorded(runtime: Runtime, session_id: str) -> str | None:
     """What became of the time that a session's host told of, now that it is counted again."""
-    found = [one for one in await runtime.journal.sessions(runtime.settings.account) if one.session_id == session_id]
+    found = [one for one in await runtime.overview.sessions(runtime.settings.account) if one.session_id == session_id]
     return found[0].recorded.said if found and found[0].recorded else None
 
 
 async def _is_still_to_be_deleted(runtime: Runtime, session_id: str) -> bool:
-    waiting = await runtime.journal.unsettled(runtime.settings.account)
-    return any(write.kind is WriteKind.DELETE and write.body.get("session_id") == session_id for write in waiting)
+    waiting = await runtime.overview.unsettled(runtime.settings.account)
+    return any(write.discards == session_id for write in waiting)

@@ -27,12 +27,14 @@ class Traits:
             stop. A stop then changes nothing else of the entry.
         one_timer_per_user: Whether Keito refuses a second running timer of a user, with `Conflict`.
         lists_projects: Whether Keito tells the projects, the tasks and the key's user.
+        reads_one: Whether a single entry can be read, which then shows what a list may leave out.
     """
 
     requires_task: bool
     computes_hours: bool
     one_timer_per_user: bool
     lists_projects: bool
+    reads_one: bool = False
 
 
 class KeitoApi(Protocol):

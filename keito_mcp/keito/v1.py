@@ -29,7 +29,7 @@ class KeitoV1:
     """The documented endpoints, one method each, as `KeitoApi` has them. All raise `KeitoError`."""
 
     traits: ClassVar[Traits] = Traits(
-        requires_task=False, computes_hours=False, one_timer_per_user=False, lists_projects=False
+        requires_task=False, computes_hours=False, one_timer_per_user=False, lists_projects=False, reads_one=True
     )
 
     def __init__(self, client: Client) -> None:

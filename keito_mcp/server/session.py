@@ -6,6 +6,8 @@ from keito_mcp.account import Account
 from keito_mcp.identity import Identity
 from keito_mcp.journal import Entry, JournalError, Write
 from keito_mcp.runtime import Runtime
+from keito_mcp.timesheet.logged import Logged
+from keito_mcp.timesheet.pending import Pending
 
 _SPECIFIED = ("agent_id", "agent_type", "session_id", "model")
 
@@ -31,8 +33,8 @@ async def session(identity: Identity, runtime: Runtime, account: Account) -> dic
     content: dict[str, Any] = {"identity": described(identity)}
     owner = account.owner(identity)
     try:
-        timer = await runtime.journal.open_timer(owner)
-        unsettled = await runtime.journal.unsettled(owner.account)
+        timer = await runtime.overview.open_timer(owner)
+        unsettled = await runtime.overview.unsettled(owner.account)
     except JournalError as error:
         return {**content, "problem": str(error)}
     return {
@@ -42,7 +44,7 @@ async def session(identity: Identity, runtime: Runtime, account: Account) -> dic
     }
 
 
-def _timer(timer: Entry) -> dict[str, Any]:
+def _timer(timer: Entry | Logged) -> dict[str, Any]:
     started = timer.started
     return {
         "id": timer.entry_id,
@@ -54,6 +56,6 @@ def _timer(timer: Entry) -> dict[str, Any]:
     }
 
 
-def _write(write: Write) -> dict[str, Any]:
+def _write(write: Write | Pending) -> dict[str, Any]:
     since = write.sent.wall.isoformat(timespec="seconds")
     return {"kind": write.kind, "state": write.state, "entry_id": write.entry_id, "since": since, "why": write.reason}

@@ -26,12 +26,18 @@ from keito_mcp.sessions.timeline import in_order
 from keito_mcp.sessions.transcript import LastWords, last_words
 from keito_mcp.sessions.turns import Outcome, Turn, has_failed, last_sign, turns, was_only_interrupted
 from keito_mcp.settings.repository import NAME
-from keito_mcp.timesheet import Day, Ledger, Naming, Problem, Work, Worker, abandoned, recording
+from keito_mcp.timesheet import Day, Ledger, Naming, Problem, Work, Worker
+from keito_mcp.timesheet.logged import Logged
+from keito_mcp.timesheet.record import RowRecords
+from keito_mcp.timesheet.recording import Records
 from keito_mcp.timesheet.work import utc_text
 from keito_mcp.waits import SILENCE
 
 RulesOf = Callable[[str], Awaitable[Rules | None]]
 """The rules of the repository at a folder; None where its configuration can't be used."""
+
+Made = Entry | Logged
+"""An entry as the journal knows it."""
 
 _log = logging.getLogger(__name__)
 
@@ -70,10 +76,17 @@ class Recorder:
     """Takes in what hosts told, and records each session that is over, in one account."""
 
     def __init__(
-        self, ledger: Ledger, account: str, intake: Intake, rules_of: RulesOf, naming: Callable[[], Naming]
+        self,
+        ledger: Ledger,
+        records: Records | RowRecords,
+        account: str,
+        intake: Intake,
+        rules_of: RulesOf,
+        naming: Callable[[], Naming],
     ) -> None:
         """Nothing is read yet."""
         self._ledger = ledger
+        self._records = records
         self._account = account
         self._intake = intake
         self._rules_of = rules_of
@@ -125,11 +138,11 @@ class Recorder:
         )
         return replace(session, events=ordered, turns=turns(ordered), words=words)
 
-    async def _own(self, session_id: str) -> list[Entry]:
+    async def _own(self, session_id: str) -> Sequence[Made]:
         """What the session's agents did with this server's tools."""
-        return await self._ledger.journal.recordings.made_in(self._account, session_id)
+        return await self._records.made_in(session_id)
 
-    async def _running(self, session: _Session) -> list[Entry]:
+    async def _running(self, session: _Session) -> list[Made]:
         """The timers of the session's agents that run."""
         return [entry for entry in await self._own(session.session_id) if entry.runs]
 
@@ -158,13 +171,13 @@ class Recorder:
                 await self._throw_away(session, "The session was interrupted.")
                 return INTERRUPTED, "Every turn was interrupted, so nothing was logged (agent_tracking.on_interrupted)."
         for entry in await self._running(session):
-            await abandoned.end(self._ledger, entry, session.end)
+            await self._records.end(entry.entry_key, session.end)
         days = active_time(session.events, await self._marks(session), rules.zone)
         return await self._log(session, rules, days)
 
     async def _log(self, session: _Session, rules: Rules, days: dict[date, timedelta]) -> tuple[str, str]:
         worker = await self._worker(session, rules)
-        recorded = await self._ledger.journal.recordings.of_session(self._account, session.session_id)
+        recorded = await self._records.recorded(session.session_id)
         # A day whose time is all logged otherwise by now may still have an entry.
         for day in {entry.spent_date for entry in recorded if entry.is_wanted}:
             days.setdefault(day, timedelta())
@@ -182,10 +195,10 @@ class Recorder:
             work = self._work(session, rules, worker, took, message)
             hours = decimal_hours.of_duration(counted) if counted else Decimal(0)
             try:
-                entry = await recording.record(self._ledger, worker, Day(day=day, hours=hours, work=work), shortest)
+                stands = await self._records.record(worker, Day(day=day, hours=hours, work=work), shortest)
             except Problem as error:
                 return LEFT, str(error)
-            if entry is not None and hours:
+            if stands and hours:
                 logged.append(f"{decimal_hours.text(hours)} h on {day}")
         turned = f"{len(session.turns)} turn{'' if len(session.turns) == 1 else 's'}"
         if not logged:
@@ -233,20 +246,20 @@ class Recorder:
 
     async def _marks(self, session: _Session) -> list[Mark]:
         recordings = self._ledger.journal.recordings
-        logged = await recordings.counted_otherwise(self._account, session.session_id)
+        logged = await self._records.counted_otherwise(session.session_id)
         marks = [mark for entry in logged for mark in _of_entry(entry)]
         marks += [Mark(at, Effect.DISCARDED) for at in await recordings.discards(self._account, session.session_id)]
         pauses = await recordings.pauses(session.told.root)
         return [*marks, *(Mark(one.at, Effect.PAUSED if one.is_paused else Effect.RESUMED) for one in pauses)]
 
     async def _throw_away(self, session: _Session, reason: str) -> None:
-        await recording.withdraw(self._ledger, self._account, session.session_id, reason)
+        await self._records.withdraw(session.session_id, reason)
         running = await self._running(session)
         for entry in running:
             # Should a person restore it, it comes back with the hours until then.
-            await abandoned.end(self._ledger, entry, session.end)
+            await self._records.end(entry.entry_key, session.end)
         if running:
-            await self._ledger.journal.throw_away(running, reason, self._ledger.clock.now())
+            await self._records.throw_away([entry.entry_key for entry in running], reason)
 
     async def _end_subagents(self, session: _Session) -> None:
         """Stop the timers of sub-agents that are done, while their session goes on."""
@@ -256,7 +269,7 @@ class Recorder:
         for entry in await self._running(session):
             at = stopped.get(entry.owner.subagent_id)
             if at is not None and entry.started is not None and entry.started.wall < at.wall:
-                await abandoned.end(self._ledger, entry, at)
+                await self._records.end(entry.entry_key, at)
 
     async def _settle(self, session: _Session, rules: Rules, outcome: str, said: str) -> None:
         before = session.told.recorded
@@ -274,7 +287,7 @@ class Recorder:
         await self._ledger.journal.recordings.settle(recorded, before)
 
 
-def _signs(events: Sequence[Event], words: LastWords, entries: Sequence[Entry], now: Instant) -> list[Event]:
+def _signs(events: Sequence[Event], words: LastWords, entries: Sequence[Made], now: Instant) -> list[Event]:
     """Signs of life that no hook told of: a row of the transcript, and the calls of this server's tools."""
     first, last = events[0].at.wall, events[-1].at.wall
     moments = [_awake(words.at, events, now)] if words.at and first <= words.at else []
@@ -296,13 +309,13 @@ def _awake(at: datetime, events: Sequence[Event], now: Instant) -> Instant:
     return Instant(at, max(counted, before.monotonic), before.boot_id)
 
 
-def _said_before(recorded: Sequence[Entry]) -> str | None:
+def _said_before(recorded: Sequence[Made]) -> str | None:
     """How the agent summed a session up before it went on: its message itself is forgotten once it is recorded."""
     ours = (entry for entry in reversed(recorded) if entry.is_wanted and entry.person is None)
     return next((said for entry in ours if (said := summary(entry.notes))), None)
 
 
-def _of_entry(entry: Entry) -> list[Mark]:
+def _of_entry(entry: Made) -> list[Mark]:
     """What an entry that an agent made takes from the time that is counted."""
     if entry.started is None:
         changed = Instant(entry.changed_at, 0.0, "")

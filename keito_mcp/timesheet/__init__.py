@@ -1,6 +1,7 @@
 """The domain: start, stop, log, list and discard, for one agent in one session."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -19,7 +20,7 @@ from keito_mcp.timesheet.listing import Progress
 from keito_mcp.timesheet.naming import Naming
 from keito_mcp.timesheet.news import attended
 from keito_mcp.timesheet.problem import NOTHING_SENT, Problem
-from keito_mcp.timesheet.recording import Day
+from keito_mcp.timesheet.record import Day
 from keito_mcp.timesheet.work import Work, Worker
 
 __all__ = [
@@ -45,6 +46,7 @@ __all__ = [
     "wait_for_turn",
 ]
 
+Attended = AbstractAsyncContextManager[list[str]]
 Wake = Callable[..., None]
 """Told after each call whether Keito was `reached` by it."""
 
@@ -70,7 +72,7 @@ class Timesheet:
 
     async def start(self, worker: Worker, *, replace_running: bool = False, **work: Any) -> EntryAnswer:  # noqa: ANN401
         """Start a timer; `work` is as in `Work`, its project and task optional."""
-        async with attended(self._ledger, worker.owner, left=worker.identity.left) as news:
+        async with self._attended(worker.owner, worker.identity.left) as news:
             answer = await starting.start(self._ledger, worker, self._work(**work), replace_running=replace_running)
         return self._answered(answer, news)
 
@@ -78,7 +80,7 @@ class Timesheet:
         self, worker: Worker, *, entry_id: str | None = None, notes: str | None = None, hours: Decimal | None = None
     ) -> EntryAnswer:
         """Stop a timer, or correct an entry of this session that is finished."""
-        async with attended(self._ledger, worker.owner, left=worker.identity.left) as news:
+        async with self._attended(worker.owner, worker.identity.left) as news:
             answer = await stopping.stop(self._ledger, worker, entry_id, notes, hours)
         return self._answered(answer, news)
 
@@ -91,7 +93,7 @@ class Timesheet:
         **work: Any,  # noqa: ANN401
     ) -> EntryAnswer:
         """Log finished work; `work` is as in `Work`, its project and task optional."""
-        async with attended(self._ledger, worker.owner, left=worker.identity.left) as news:
+        async with self._attended(worker.owner, worker.identity.left) as news:
             work_ = self._work(**work)
             answer = await finished.log(self._ledger, worker, work_, hours=hours, spent_date=spent_date)
         return self._answered(answer, news)
@@ -111,7 +113,7 @@ class Timesheet:
         if source != "any":
             given["source"] = source
         page = TimeEntryFilter.model_validate(given)
-        async with attended(self._ledger, owner, left=left) as news:
+        async with self._attended(owner, left) as news:
             await self._live(owner)
             session = _session(session_id, owner) if session_id else None
             answer = await listing.list_entries(self._ledger, page, progress, session)
@@ -129,7 +131,7 @@ class Timesheet:
                 "Nothing was deleted.",
                 "Have the client send ai.keito/session_id in the _meta of each call, or delete the entries in Keito.",
             )
-        async with attended(self._ledger, worker.owner, left=worker.identity.left) as news:
+        async with self._attended(worker.owner, worker.identity.left) as news:
             if session != worker.owner.session_id:
                 await self._live(worker.owner)
             begun = self._ledger.clock.now()
@@ -175,6 +177,9 @@ class Timesheet:
         """
         is_counted = await self._ledger.journal.recordings.lift(account, session_id)
         return await restoring.restore(self._ledger, account, session_id), is_counted
+
+    def _attended(self, owner: Owner, left: frozenset[str]) -> Attended:
+        return attended(self._ledger, owner, left=left)
 
     async def _live(self, owner: Owner) -> None:
         """Record the sign of life of a session in which a timer runs; writes carry theirs with them."""

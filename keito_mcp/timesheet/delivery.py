@@ -3,14 +3,17 @@
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 import anyio
 
 from keito_mcp.clock import Clock
 from keito_mcp.journal import Claimed, Entry, Journal, Write, WriteKind, WriteState
+from keito_mcp.journal.entry import Entry as Row
 from keito_mcp.keito import AuthenticationFailed, KeitoError, RateLimited, TimeEntry, Unreachable
 from keito_mcp.timesheet import abandoned, changes, creates, deletes
 from keito_mcp.timesheet.ledger import Ledger
+from keito_mcp.timesheet.pending import Pending
 from keito_mcp.timesheet.problem import Problem
 from keito_mcp.timesheet.waiting import Waiting
 
@@ -29,8 +32,8 @@ class Delivered:
         refused: Why it never will be made, where it was refused.
     """
 
-    write: Write
-    entry: Entry | None
+    write: Write | Pending
+    entry: Entry | Row | None
     waits: Waiting | None = None
     refused: str | None = None
 
@@ -69,6 +72,14 @@ async def deliver(ledger: Ledger, claimed: Claimed) -> TimeEntry | Waiting | Non
         case _:
             await ledger.settle(claimed.write.write_id, WriteState.DROPPED, "Its entry is unknown.")
             return None
+
+
+class Runs(Protocol):
+    """Delivers what waits for one account, on whichever core."""
+
+    async def run(self, told: Told) -> Rest:
+        """Deliver all that may be delivered now."""
+        ...
 
 
 class Courier:
@@ -112,7 +123,7 @@ class Courier:
         return Delivered(claimed.write, claimed.entry, waits, refused)
 
 
-async def deliver_all(couriers: Iterable[Courier], told: Told) -> Rest:
+async def deliver_all(couriers: Iterable[Runs], told: Told) -> Rest:
     """Deliver the queues of several accounts that share a key, one after the other; what is in Keito's way ends it.
 
     Raises:

@@ -2,27 +2,61 @@
 
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 
+from keito_mcp.clock import Instant
 from keito_mcp.journal import Amendment, Entry, EntryState, Write, WriteKind, WriteState, asked_for
-from keito_mcp.timesheet import creates
+from keito_mcp.timesheet import abandoned, creates
 from keito_mcp.timesheet.ledger import Ledger
 from keito_mcp.timesheet.matching import same_notes
-from keito_mcp.timesheet.work import Work, Worker
+from keito_mcp.timesheet.record import Day
+from keito_mcp.timesheet.work import Worker
 
 _KEYS = uuid.UUID("6b7e0f8a-54a6-4a0e-9d5c-0c5f6e1a9d11")
 """Makes an entry's key out of what it stands for: whoever records the same session and day makes the same entry."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Day:
-    """What one day of a session is to have in Keito."""
+class Records:
+    """What is recorded of sessions in one account, as the recorder asks for it."""
 
-    day: date
-    hours: Decimal
-    work: Work
+    def __init__(self, ledger: Ledger, account: str) -> None:
+        """The records of an account."""
+        self._ledger = ledger
+        self._account = account
+
+    async def made_in(self, session_id: str) -> Sequence[Entry]:
+        """All entries of a session of a host, oldest first."""
+        return await self._ledger.journal.recordings.made_in(self._account, session_id)
+
+    async def recorded(self, session_id: str) -> Sequence[Entry]:
+        """The entries of a session that nobody asked for, oldest first."""
+        return await self._ledger.journal.recordings.of_session(self._account, session_id)
+
+    async def counted_otherwise(self, session_id: str) -> Sequence[Entry]:
+        """What agents logged themselves in a session."""
+        return await self._ledger.journal.recordings.counted_otherwise(self._account, session_id)
+
+    async def record(self, worker: Worker, wanted: Day, least: Decimal) -> bool:
+        """Queue what brings a day's entry to its hours; whether there is one; raises as `record` does."""
+        return await record(self._ledger, worker, wanted, least) is not None
+
+    async def withdraw(self, session_id: str, reason: str) -> None:
+        """Discard what was recorded of a session, apart from what a person changed."""
+        await withdraw(self._ledger, self._account, session_id, reason)
+
+    async def end(self, entry_key: str, at: Instant) -> None:
+        """Stop a timer at the moment at which its agent ended."""
+        entry = await self._ledger.journal.find(self._account, entry_key)
+        if entry is not None:
+            await abandoned.end(self._ledger, entry, at)
+
+    async def throw_away(self, entry_keys: Sequence[str], reason: str) -> None:
+        """Discard entries."""
+        found = [await self._ledger.journal.find(self._account, key) for key in entry_keys]
+        known = [entry for entry in found if entry is not None]
+        await self._ledger.journal.throw_away(known, reason, self._ledger.clock.now())
 
 
 async def record(ledger: Ledger, worker: Worker, wanted: Day, least: Decimal) -> Entry | None:

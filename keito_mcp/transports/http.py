@@ -89,7 +89,7 @@ async def _is_alive(_: Request) -> JSONResponse:
 def _readiness_of(runtime: Runtime) -> Callable[[Request], Awaitable[JSONResponse]]:
     async def readiness(_: Request) -> JSONResponse:
         try:
-            waiting = sum(queue.writes for queue in await runtime.journal.queues())
+            waiting = sum(queue.writes for queue in await runtime.overview.queues())
         except (SettingsError, JournalError) as error:
             return JSONResponse({"ready": False, "problem": str(error)}, 503)
         return JSONResponse({"ready": True, "waiting_writes": waiting})

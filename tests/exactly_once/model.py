@@ -17,12 +17,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule
 
 from keito_mcp import hours as decimal_hours
-from keito_mcp.journal import JournalError, WriteKind
+from keito_mcp.journal import JournalError
 from keito_mcp.keito import KeitoError
 from keito_mcp.server.answers import EntryAnswer, Status
 from keito_mcp.timesheet import Problem
 from keito_mcp.waits import LONGEST_TIMER, SAME_CALL
 from tests.exactly_once.world import Killed, Server, World, world
+from tests.support import cores
 
 SERVERS = 3
 TOLERANCE = Decimal("0.0001")
@@ -65,6 +66,9 @@ def faults_of(kinds: list[dict[str, Any]], *methods: str) -> st.SearchStrategy[l
     return st.one_of(st.just([]), st.lists(fault, min_size=1, max_size=2))
 
 
+STOPS_ALIKE = timedelta(seconds=160)
+"""Within this a person's stop before one of ours can't be told from it, where Keito counts and ours got no answer."""
+
 ANY_WRITE = ("POST", "PATCH", "DELETE", "GET")
 CRASHES = st.sampled_from([None] * 12 + [1, 2, 3, 4])
 """Most operations don't end with the death of the server."""
@@ -81,6 +85,8 @@ class Item:
         counted: Whether no agent ever said which hours it has.
         person: What a person made of it, as Keito shows it; an empty one was deleted.
         notes_of_a_person: A running timer's notes that a person wrote.
+        stopped_by_a_person: The entry's id, and the monotonic time of that.
+        may_be_ours: Whether nobody can tell that it was a person's stop, as one of ours was on its way just then.
     """
 
     op: int
@@ -92,6 +98,8 @@ class Item:
     counted: bool = True
     person: dict[str, Any] | None = None
     notes_of_a_person: str | None = None
+    stopped_by_a_person: tuple[str, float] | None = None
+    may_be_ours: bool = False
 
 
 @dataclass
@@ -363,6 +371,8 @@ class Model(RuleBasedStateMachine):
                 item.notes_of_a_person = left[0]["notes"]
             else:
                 item.person = left[0] if left else {}
+            if does == "stop":
+                item.stopped_by_a_person = (entry["id"], self.world.clock.monotonic)
 
     def does(self, does: str, entry: dict[str, Any]) -> bool:
         """Whether there was anything for a person to do."""
@@ -386,20 +396,14 @@ class Model(RuleBasedStateMachine):
 
     def is_being_stopped(self, entry: dict[str, Any]) -> bool:
         """Whether a stop of an entry was sent, and nobody answered it."""
-        server = self.world.servers[0]
-        account = server.runtime.settings.account
-        waiting = self.portal.call(server.journal.unsettled, account, entry["metadata"]["entry_key"])
-        return any(write.sends and write.body.get("is_running") is False for write in waiting)
+        runtime = self.world.servers[0].runtime
+        stopping: bool = self.portal.call(cores.is_being_stopped, runtime, entry["metadata"]["entry_key"])
+        return stopping
 
     def is_known(self, entry: dict[str, Any]) -> bool:
         """Whether this machine knows that an entry is there: what a person does to others can't be told from faults."""
-        server = self.world.servers[0]
-        account = server.runtime.settings.account
-        known = self.portal.call(server.journal.find, account, entry["id"])
-        if known is None:
-            return False
-        waiting = self.portal.call(server.journal.unsettled, account, known.entry_key)
-        return not any(write.kind is WriteKind.DELETE and write.sends for write in waiting)
+        known: bool = self.portal.call(cores.is_known, self.world.servers[0].runtime, entry["id"])
+        return known
 
     # --- how it is compared ---
 
@@ -428,6 +432,7 @@ class Model(RuleBasedStateMachine):
                 except (KeitoError, Problem, JournalError) as error:
                     done.error = error
 
+        seen = len(self.world.keito.requests)
         self.portal.call(made)
         server.journal.commits_left = None
         if done.killed:
@@ -437,7 +442,23 @@ class Model(RuleBasedStateMachine):
             TALLY.refused += 1
         else:
             TALLY.accepted += 1
+        self.stopped_just_after_a_person(seen)
         return done
+
+    def stopped_just_after_a_person(self, seen: int) -> None:
+        """Find the timers that a person stopped, and a moment later we did, without an answer of Keito's."""
+        if not self.world.keito.wire.counts:
+            return
+        answered = {HTTPStatus.BAD_REQUEST, HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY}
+        sent = [made.path for made in self.world.keito.requests[seen:] if made.status not in answered]
+        for item in self.items.values():
+            if item.stopped_by_a_person is None:
+                continue
+            entry_id, at = item.stopped_by_a_person
+            if self.world.clock.monotonic - at > STOPS_ALIKE.total_seconds():
+                continue
+            is_on_its_way = self.portal.call(cores.is_being_stopped, self.world.servers[0].runtime, entry_id)
+            item.may_be_ours |= is_on_its_way or any(path.endswith(f"/{entry_id}/stop") for path in sent)
 
     def settle(self, item: Item, done: _Answered) -> None:
         """What an answer promises."""
@@ -481,17 +502,18 @@ class Model(RuleBasedStateMachine):
         if len(found) > 1:
             TALLY.doubled += 1
             return [f"doubled: {item} is {found}"]
-        if item.person is not None:
+        if item.person is not None and not item.may_be_ours:
             return self.compare_with_a_persons(item, found)
         if not found:
-            if item.wanted:
-                TALLY.lost += 1
-                return [f"lost: {item}"]
-            return []
-        if item.wanted is False and item.notes_of_a_person is None and not self.keito_kept(found[0]):
+            TALLY.lost += bool(item.wanted)
+            return [f"lost: {item}"] if item.wanted else []
+        return [] if item.may_be_ours else self.compare_with_ours(item, found[0])
+
+    def compare_with_ours(self, item: Item, entry: dict[str, Any]) -> list[str]:
+        if item.wanted is False and item.notes_of_a_person is None and not self.keito_kept(entry):
             TALLY.doubled += 1
-            return [f"not wanted, but there: {item} is {found[0]}"]
-        return self.compare_hours(item, found[0])
+            return [f"not wanted, but there: {item} is {entry}"]
+        return self.compare_hours(item, entry)
 
     def compare_hours(self, item: Item, entry: dict[str, Any]) -> list[str]:
         hours = Decimal(str(entry["hours"]))

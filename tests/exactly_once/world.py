@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from keito_mcp.identity import Fact, Identity
-from keito_mcp.journal import Journal, Write
+from keito_mcp.journal import Journal
 from keito_mcp.keito import Timeouts
 from keito_mcp.runtime import Runtime
 from keito_mcp.sandbox import Fault
@@ -21,6 +21,7 @@ from keito_mcp.server.answers import DiscardAnswer, EntryAnswer, Status
 from keito_mcp.settings.config import Settings
 from keito_mcp.timesheet import Delivered, Worker
 from tests.kit import API_VERSION, NOON, PERSONS_KEY, PROJECT, SPOKEN, FakeClock, Keito, embedded_keito
+from tests.support import cores
 
 NO_RATE = 10**9
 IMPATIENT = Timeouts(attempt=0.3, read=0.5, write=0.8, retry_after=0.0, backoff=0.001)
@@ -187,28 +188,25 @@ class World:
         return told
 
     async def run_dry(self, server: Server) -> None:
-        """Deliver until nothing waits any more; the clock passes as it must."""
+        """Deliver until nothing waits any more; the clock passes as it must.
+
+        A second copy is looked for after five minutes, and over rows once more after an hour.
+        """
         self.keito.faults.clear()
         for _ in range(200):
             await self.arrive("POST", "PATCH", "DELETE")
             rest = await server.runtime.own.courier(NO_RATE).run(lambda _: None)
-            if not await self.waiting(server):
+            if not await cores.waiting(server.runtime):
                 return
             await self.pass_time((rest.seconds or 0) + 1)
-        raise AssertionError(f"still waiting: {await self.waiting(server)}")
-
-    async def waiting(self, server: Server) -> list[Write]:
-        """What is still to be brought to Keito."""
-        writes = await server.runtime.journal.unsettled(server.runtime.settings.account)
-        return [write for write in writes if not write.is_held]
+        raise AssertionError(f"still waiting: {await cores.waiting(server.runtime)}")
 
     async def stop_what_runs_here(self, server: Server) -> None:
         """Stop the timers that Keito has no room for, so that their time is in Keito too."""
-        for write in await server.runtime.journal.unsettled(server.runtime.settings.account):
-            if write.is_held and (entry := await server.runtime.journal.find(write.account, write.entry_key or "")):
-                agent = replace(server, session=entry.owner.session_id)
-                answer = await server.runtime.own.timesheet.stop(agent.worker, entry_id=entry.handle)
-                assert answer.status in {Status.STOPPED, Status.QUEUED}
+        for session, handle in await cores.held(server.runtime):
+            agent = replace(server, session=session)
+            answer = await server.runtime.own.timesheet.stop(agent.worker, entry_id=handle)
+            assert answer.status in {Status.STOPPED, Status.QUEUED}
 
     def standing(self) -> dict[str, list[dict[str, Any]]]:
         """What stands in Keito, by the operation that made it."""

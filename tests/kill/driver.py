@@ -27,6 +27,7 @@ from keito_mcp.clock import Instant, SystemClock
 from keito_mcp.keito import Timeouts
 from keito_mcp.runtime import Runtime
 from keito_mcp.timesheet import Beat, Courier
+from keito_mcp.timesheet.courier import RowCourier
 
 NO_RATE = 10**9
 MOST_RUNS = 300
@@ -55,7 +56,7 @@ class MovedClock:
 class UnhurriedAccount(Account):
     """An account with as many requests a minute as it likes: turns are waited for by the machine's clock."""
 
-    def courier(self, requests_a_minute: int) -> Courier:  # noqa: ARG002 -- at any rate
+    def courier(self, requests_a_minute: int) -> Courier | RowCourier:  # noqa: ARG002 -- at any rate
         return super().courier(NO_RATE)
 
 
@@ -81,11 +82,11 @@ async def run_dry(runtime: Runtime, clock: MovedClock) -> int:
     account = runtime.settings.account
     for _ in range(MOST_RUNS):
         rest = await runtime.own.courier(NO_RATE).run(lambda _: None)
-        if not await runtime.journal.unsettled(account):
+        if not await runtime.overview.unsettled(account):
             await runtime.aclose()
             return 0
         clock.move((rest.seconds or 0) + 1)
-    sys.stderr.write(f"still waiting: {await runtime.journal.unsettled(account)}\n")
+    sys.stderr.write(f"still waiting: {await runtime.overview.unsettled(account)}\n")
     return 1
 
 

@@ -17,6 +17,7 @@ from anyio.abc import Process
 from tests.kill.book import Book, Tally
 from tests.kit import Keito, until
 from tests.processes import Wire, environment, gone, run, spawned, wire
+from tests.support import cores
 
 DRIVER = (sys.executable, str(Path(__file__).with_name("driver.py")))
 _DRY = 60.0
@@ -181,7 +182,6 @@ class Machine:
             return connection.execute(sql).fetchall()
 
     def waiting(self) -> int:
-        """How many writes are not settled."""
-        states = "('queued', 'sent', 'unknown', 'confirming')"
-        [(number,)] = self.query(f"SELECT count(*) FROM writes WHERE state IN {states}")  # noqa: S608 -- above
+        """How much is still to be done."""
+        [(number,)] = self.query(cores.WAITING)
         return int(number)

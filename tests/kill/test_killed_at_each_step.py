@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import pytest
 
+from tests.kill.commits import MANY_KILLS, MORE_OF_SERVER, SERVER, STEPS
 from tests.kill.machine import Dead, Machine
 from tests.kill.scripts import SCRIPTS
 from tests.kit import until
@@ -17,40 +18,6 @@ pytestmark = [
     pytest.mark.anyio,
     pytest.mark.skipif(os.name != "posix", reason="the signals of POSIX"),
 ]
-
-_MANY_KILLS = 20
-
-ONCE_EACH = [
-    ("work", "create:2"),
-    ("work", "settle:3"),
-    ("work", "amend:1"),
-    ("work", "claim:2"),
-    ("work", "send:1"),
-    ("discard", "begin:1"),
-    ("discard", "throw_away:1"),
-    ("refusal", "told:1"),
-    ("heir", "close_timer:1"),
-]
-"""A step of each kind, for every run."""
-
-MORE = [
-    *(("work", f"{name}:{n}") for name, n in (("create", 1), ("create", 3), ("create", 4), ("amend", 3), ("send", 2))),
-    *(("work", f"settle:{n}") for n in (1, 4, 5, 6)),
-    ("work", "claim:1"),
-    *(("work", f"turn:{n}") for n in (1, 2)),
-    ("work", "prune:1"),
-    *(("lost_answers", f"settle:{n}") for n in range(1, 7)),
-    ("work", "amend:2"),
-    ("heir", "sign:1"),
-    ("lost_answers", "send:1"),
-    ("lost_answers", "send:2"),
-    *(("lost_answers", f"claim:{n}") for n in (2, 3)),
-    *(("discard", f"{name}:{n}") for name, n in (("settle", 3), ("settle", 5), ("settle", 6), ("send", 1))),
-    ("refusal", "settle:2"),
-    ("heir", "create:1"),
-    ("heir", "beat:1"),
-]
-STEPS = [*ONCE_EACH, *(MORE if profile().kills >= _MANY_KILLS else [])]
 
 
 async def predecessor(machine: Machine) -> None:
@@ -79,7 +46,7 @@ async def test_a_server_that_dies_after_a_commit_loses_nothing_and_doubles_nothi
     assert machine.waiting() == 0
 
 
-@pytest.mark.skipif(profile().kills < _MANY_KILLS, reason="it runs every script to its end")
+@pytest.mark.skipif(profile().kills < MANY_KILLS, reason="it runs every script to its end")
 async def test_the_scripts_make_every_kind_of_commit_that_a_server_makes_and_one_of_each_is_a_step(
     machine: Machine,
 ) -> None:
@@ -88,10 +55,10 @@ async def test_the_scripts_make_every_kind_of_commit_that_a_server_makes_and_one
         async with machine.server(f"session-{name}", KILL_BEAT="0.2") as agent:
             await script(machine, agent)
     made = set(machine.commits.read_text().split())
-    assert made == {step.partition(":")[0] for _, step in [*ONCE_EACH, *MORE]}
+    assert made == {step.partition(":")[0] for _, step in [*SERVER, *MORE_OF_SERVER]}
 
 
-@pytest.mark.parametrize("method", ["POST", "PATCH", "DELETE"] if profile().kills >= _MANY_KILLS else ["POST"])
+@pytest.mark.parametrize("method", ["POST", "PATCH", "DELETE"] if profile().kills >= MANY_KILLS else ["POST"])
 async def test_a_server_that_is_killed_while_its_request_is_in_flight_loses_nothing_and_doubles_nothing(
     machine: Machine, method: str
 ) -> None:

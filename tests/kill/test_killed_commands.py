@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from keito_mcp.keito import Timeouts
+from tests.kill.commits import ADOPT, DISCARD, DUE, LAST_LOOK, MANY_KILLS, RESTORE, SYNC, steps
 from tests.kill.machine import Machine
 from tests.kit import PERSONS_KEY, Keito, MakeDesk
 from tests.profile import profile
@@ -18,20 +19,11 @@ pytestmark = [
     pytest.mark.skipif(os.name != "posix", reason="the signals of POSIX"),
 ]
 
-_MANY_KILLS = 20
 _AT_ONCE = Timeouts(attempt=1.0, read=1.0, write=1.0, retry_after=0.0, backoff=60.0)
 """Nothing is tried a second time within a call."""
 
-DUE = timedelta(minutes=6)
-"""After so long nothing rests any more, and what was sent twice is looked up once more."""
-
 WAITING = {"logged": 0.25, "logged, too": 0.75, "stopped": 0.5}
 """Notes and hours of what stands in Keito once the queue is delivered."""
-
-
-def steps(once: list[str], more: list[str]) -> list[str]:
-    """A step of each kind for every run, and all of them where there is time."""
-    return list(dict.fromkeys([*once, *(more if profile().kills >= _MANY_KILLS else [])]))
 
 
 async def leave_a_queue(machine: Machine, make_desk: MakeDesk) -> None:
@@ -50,8 +42,8 @@ async def leave_a_queue(machine: Machine, make_desk: MakeDesk) -> None:
 
 async def sync(machine: Machine) -> None:
     """The next command delivers everything that a dead one left."""
-    for _ in range(2):
-        machine.pass_time(DUE)
+    for later in (DUE, LAST_LOOK):
+        machine.pass_time(later)
         done = await machine.command("sync")
         assert done.returncode == 0, done.stdout + done.stderr
     assert machine.waiting() == 0
@@ -87,13 +79,7 @@ def whole(keito: Keito) -> list[dict[str, Any]]:
     return sorted(kept, key=lambda entry: str(entry["notes"]))
 
 
-@pytest.mark.parametrize(
-    "step",
-    steps(
-        ["send:2"],
-        [f"{name}:{n}" for name in ("claim", "send", "settle", "turn") for n in range(1, 5)],
-    ),
-)
+@pytest.mark.parametrize("step", SYNC)
 async def test_a_sync_that_dies_after_a_commit_loses_nothing_and_doubles_nothing(
     machine: Machine, make_desk: MakeDesk, step: str
 ) -> None:
@@ -115,7 +101,7 @@ async def test_a_sync_that_is_killed_while_its_request_is_in_flight_sends_nothin
     assert sent_twice(machine.keito) == []
 
 
-@pytest.mark.parametrize("step", steps(["adopt:1"], ["send:1"]))
+@pytest.mark.parametrize("step", ADOPT)
 async def test_a_sync_that_dies_while_it_adopts_moves_all_of_a_queue_or_nothing(
     machine: Machine, make_desk: MakeDesk, step: str
 ) -> None:
@@ -141,10 +127,7 @@ async def log_and_stop(machine: Machine, make_desk: MakeDesk) -> None:
         await agent.call("stop_timer")
 
 
-@pytest.mark.parametrize(
-    "step",
-    steps(["restore:1"], ["restore:2", *(f"{name}:{n}" for name in ("claim", "send", "settle") for n in (1, 2))]),
-)
+@pytest.mark.parametrize("step", RESTORE)
 async def test_a_restore_that_dies_and_is_run_again_makes_each_entry_again_once(
     machine: Machine, make_desk: MakeDesk, step: str
 ) -> None:
@@ -162,7 +145,7 @@ async def test_a_restore_that_dies_and_is_run_again_makes_each_entry_again_once(
     assert whole(machine.keito) == before
 
 
-@pytest.mark.parametrize("step", steps(["begin:1"], ["settle:1"]))
+@pytest.mark.parametrize("step", DISCARD)
 async def test_what_a_discard_that_died_deleted_can_be_restored_whole(
     machine: Machine, make_desk: MakeDesk, step: str
 ) -> None:
@@ -180,7 +163,7 @@ async def test_what_a_discard_that_died_deleted_can_be_restored_whole(
     assert whole(machine.keito) == before
 
 
-@pytest.mark.skipif(profile().kills < _MANY_KILLS, reason="a sync that is killed so stands for it")
+@pytest.mark.skipif(profile().kills < MANY_KILLS, reason="a sync that is killed so stands for it")
 async def test_a_discard_that_is_killed_while_its_delete_is_in_flight_is_made_whole_by_sync(
     machine: Machine, make_desk: MakeDesk
 ) -> None:

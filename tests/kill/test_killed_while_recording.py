@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from keito_mcp.sessions import spool
+from tests.kill.commits import DUE, RECORD
 from tests.kill.machine import Machine
-from tests.kill.test_killed_commands import DUE, run_dry, steps, sync
+from tests.kill.test_killed_commands import run_dry, sync
 from tests.kit import PROJECT
 from tests.processes import environment
 from tests.sessions.story import row
@@ -40,13 +41,7 @@ def left_in_the_spool() -> list[str]:
     return [file.name for file in spooled().iterdir()]
 
 
-@pytest.mark.parametrize(
-    "step",
-    steps(
-        ["take_in:1", "record:2"],
-        [f"{name}:{n}" for name in ("record", "claim", "send", "settle") for n in (1, 2)] + ["record_outcome:1"],
-    ),
-)
+@pytest.mark.parametrize("step", RECORD)
 async def test_a_sync_that_dies_while_it_records_a_session_makes_each_of_its_days_one_entry(
     machine: Machine, step: str
 ) -> None:

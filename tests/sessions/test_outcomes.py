@@ -15,6 +15,7 @@ from keito_mcp.settings.config import Settings
 from keito_mcp.settings.trust import find
 from tests.kit import KEY, Desk, Keito, MakeDesk, Neighbour
 from tests.sessions.story import NOON
+from tests.support.cores import recorded
 
 pytestmark = pytest.mark.anyio
 
@@ -188,7 +189,7 @@ async def test_a_session_whose_configuration_is_gone_is_logged_only_for_who_want
     tell(ended("other"), 1802)
     monkeypatch.setenv("KEITO_AUTOLOG", autolog)
     await runtime.own.recorder().run()
-    assert len(await runtime.journal.recordings.of_session(runtime.settings.account, SESSION)) == logged
+    assert len(await recorded(runtime, SESSION)) == logged
     await runtime.aclose()
 
 

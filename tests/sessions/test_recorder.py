@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -10,13 +11,13 @@ import pytest
 
 from keito_mcp.commands.embedded import embedded_runtime
 from keito_mcp.commands.sync import deliver
-from keito_mcp.journal import Amendment
 from keito_mcp.sessions import spool
 from keito_mcp.sessions.rules import Rules
 from tests.identity.calls import SESSION as THEIR_SESSION
 from tests.identity.calls import SUBAGENT, ClaudeFiles
 from tests.kit import PROJECT, Agent, Desk, FakeClock, Keito, MakeDesk, Neighbour
 from tests.sessions.story import NOON, row
+from tests.support.cores import recorded, want_hours
 from tests.timesheet.claude import Claude
 
 pytestmark = pytest.mark.anyio
@@ -169,8 +170,8 @@ async def test_what_another_process_recorded_by_fewer_events_meanwhile_doesnt_st
     await host.record()
     [told] = await journal.recordings.told()
     # The other process changed the entry after this one did, and was the first to say what became of the session.
-    [entry] = await journal.recordings.of_session(host.desk.runtime.settings.account, SESSION)
-    await journal.amend(Amendment(entry_key=entry.entry_key, body={"hours": 1.0}, leave_now=False), host.clock.now())
+    [key] = await recorded(host.desk.runtime, SESSION)
+    await want_hours(host.desk.runtime, key, Decimal(1))
     assert told.recorded is not None
     await journal.recordings.settle(fewer, None)
     await journal.recordings.settle(told.recorded, None)

@@ -11,6 +11,7 @@ from keito_mcp.process import Ancestor
 from keito_mcp.timesheet import Beat
 from tests.identity.calls import SESSION, SUBAGENT, ClaudeFiles
 from tests.kit import Desk, FakeClock, Keito, MakeDesk, until
+from tests.support.cores import signs_of_running
 from tests.timesheet.claude import Claude
 
 pytestmark = pytest.mark.anyio
@@ -51,8 +52,7 @@ async def heartbeats(desk: Desk, clock: FakeClock, duration: timedelta) -> None:
 
 async def silence(desk: Desk, clock: FakeClock) -> list[timedelta]:
     """How long ago the session of each running timer gave its last sign of life, the first timer's first."""
-    timers = await desk.runtime.journal.others_timers(desk.runtime.settings.account, None)
-    return [clock.wall - timer.seen.wall for timer in timers]
+    return [clock.wall - seen for seen in await signs_of_running(desk)]
 
 
 async def test_the_main_agents_timer_ends_with_the_last_sign_of_life_of_its_session(

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from keito_mcp.journal import JournalError, Settlement
 from tests.kit import LOST_ANSWERS, Agent, Desk, FakeClock, Keito, MakeDesk, Neighbour
+from tests.support.cores import ends_unrecorded
 
 pytestmark = pytest.mark.anyio
 
@@ -74,10 +74,6 @@ async def test_hours_that_could_not_follow_the_stop_follow_later(
     assert "message" not in told
 
 
-async def _unable(*_: Settlement) -> None:
-    raise JournalError("it ended before it could record this")
-
-
 @pytest.mark.parametrize("arguments", [{}, {"hours": 0.5}, {"hours": 3}, {"notes": "Done"}])
 async def test_what_should_follow_the_stop_of_a_process_that_is_gone_follows_all_the_same(
     make_desk: MakeDesk,
@@ -91,7 +87,7 @@ async def test_what_should_follow_the_stop_of_a_process_that_is_gone_follows_all
     ending = make_desk(process=neighbour.name)
     async with ending.client() as agent:
         await _begun_late(agent, ending, keito, clock)
-        monkeypatch.setattr(ending.runtime.journal, "settle", _unable)
+        ends_unrecorded(ending, monkeypatch)
         keito.fails("PATCH", after=1, cut_before=True)
         await agent.call("stop_timer", **arguments)
     neighbour.end()

@@ -3,7 +3,8 @@ from typing import Any
 
 import pytest
 
-from tests.kit import Agent, Desk, FakeClock, Keito, MakeDesk
+from tests.kit import LOOKS_FIRST, Agent, Desk, FakeClock, Keito, MakeDesk
+from tests.support.cores import IS_OF_ROWS
 
 pytestmark = pytest.mark.anyio
 
@@ -26,7 +27,7 @@ async def test_a_rate_limit_that_outlasts_the_call_is_waited_for_and_the_write_m
     assert "rate limit" in answer["message"]
     assert too_early == []
     assert (delivered.waits, delivered.refused) == (None, None)
-    assert keito.methods == ["POST", "POST"]
+    assert keito.methods == ["POST", *LOOKS_FIRST, "POST"]
     assert len(keito.entries()) == 1
 
 
@@ -194,7 +195,9 @@ async def test_a_queued_stop_that_keito_refuses_is_told_and_not_in_the_way_of_th
     async with keito.away():
         await agent.call("stop_timer")
     clock.pass_time(A_REST)
-    keito.fails("PATCH", status=status)
+    # One that was sent unread is sent again after a look, where it may have been about a timer that doesn't run.
+    is_sent_twice = IS_OF_ROWS and keito.wire.counts and status == 422
+    keito.fails("PATCH", status=status, times=2 if is_sent_twice else 1)
     await desk.deliver()
     second = await agent.call("start_timer", notes="Write")
     asked = await agent.call("stop_timer", entry_id=started["id"])

@@ -1,10 +1,16 @@
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tests.kit import Agent, Desk, FakeClock, Keito, MakeDesk
+from tests.kit import CORE, LOOKS_FIRST, Agent, Desk, FakeClock, Keito, MakeDesk
 
 pytestmark = pytest.mark.anyio
+
+
+def _looks(keito: Keito) -> Sequence[str]:
+    """What comes before a stop that was asked for while Keito was away."""
+    return keito.wire.before_a_stop if CORE == "rows" else ["GET"]
 
 
 @pytest.mark.parametrize("names_it", [False, True])
@@ -21,7 +27,7 @@ async def test_a_timer_that_starts_and_stops_without_keito_is_one_post_with_its_
     assert started["status"] == "queued"
     assert "stop_timer stops it" in started["message"]
     assert (stopped["status"], stopped["id"], stopped["hours"]) == ("queued", started["id"], 1.5)
-    assert keito.methods == ["POST"]
+    assert keito.methods == [*LOOKS_FIRST, "POST"]
     body = keito.body()
     assert (body["hours"], body["notes"], body["spent_date"]) == (1.5, "Fixed", "2026-03-06")
     assert "is_running" not in body
@@ -75,7 +81,7 @@ async def test_what_is_corrected_before_it_left_is_sent_once_as_corrected(
     await desk.deliver_all()
 
     assert (corrected["status"], corrected["hours"], corrected["notes"]) == ("queued", 0.5, "Fixed")
-    assert keito.methods == ["POST"]
+    assert keito.methods == [*LOOKS_FIRST, "POST"]
     assert [(entry["hours"], entry["notes"]) for entry in keito.entries()] == [(0.5, "Fixed")]
 
 
@@ -150,7 +156,7 @@ async def test_a_timer_that_left_before_its_stop_counts_from_its_true_start(
 
     assert running["is_running"] is True
     assert (stopped["status"], stopped["id"], stopped["hours"]) == ("stopped", running["id"], 1.5)
-    assert keito.methods == ["POST", *keito.wire.before_a_stop, "PATCH", *keito.wire.after_a_stop]
+    assert keito.methods == [*LOOKS_FIRST, "POST", *keito.wire.before_a_stop, "PATCH", *keito.wire.after_a_stop]
     assert [(entry["hours"], entry["is_running"]) for entry in keito.entries()] == [(1.5, False)]
 
 
@@ -164,7 +170,7 @@ async def test_a_timer_that_had_not_left_at_its_stop_is_one_post_then(
     await desk.deliver_all()
 
     assert (stopped["status"], stopped["hours"]) == ("stopped", 1)
-    assert keito.methods == ["POST"]
+    assert keito.methods == [*LOOKS_FIRST, "POST"]
     assert [(entry["id"], entry["hours"], entry["is_running"]) for entry in keito.entries()] == [
         (stopped["id"], 1, False)
     ]
@@ -181,7 +187,7 @@ async def test_a_stop_without_keito_is_made_later_with_the_hours_at_the_stop(
     await desk.deliver_all()
 
     assert (stopped["status"], stopped["id"], stopped["hours"]) == ("queued", started["id"], 1)
-    assert keito.methods == ["POST", "GET", "PATCH", *keito.wire.after_a_stop]
+    assert keito.methods == ["POST", *_looks(keito), "PATCH", *keito.wire.after_a_stop]
     assert [(entry["hours"], entry["is_running"]) for entry in keito.entries()] == [(1, False)]
     assert (await agent.call("stop_timer"))["status"] == "already_stopped"
 
@@ -223,7 +229,7 @@ async def test_the_same_log_time_again_while_it_is_queued_adds_nothing(
 
     assert (again["status"], again["id"]) == ("queued", first["id"])
     assert other["id"] != first["id"]
-    assert keito.methods == ["POST", "POST"]
+    assert keito.methods.count("POST") == 2
     assert sorted(entry["notes"] for entry in keito.entries()) == ["Another review", "Review"]
 
 
@@ -262,8 +268,9 @@ async def test_other_work_replaces_the_timer_without_keito_when_told_to(
 
     assert replaced["status"] == "queued"
     assert "was stopped first, with 0.5 h" in replaced["message"]
-    stop = ["GET", "PATCH", *keito.wire.after_a_stop] if keito_has_the_first else []
-    assert keito.methods == ["POST", *stop, "POST"]
+    stop = [*_looks(keito), "PATCH", *keito.wire.after_a_stop] if keito_has_the_first else []
+    first = ["POST"] if keito_has_the_first else [*LOOKS_FIRST, "POST"]
+    assert keito.methods == [*first, *stop, *LOOKS_FIRST, "POST"]
     assert [(entry["notes"], entry["hours"]) for entry in keito.entries()] == [("Fix", 0.5), ("Write", 2)]
 
 
@@ -304,7 +311,7 @@ async def test_a_person_who_stopped_the_timer_before_the_queued_stop_arrives_win
     again = await agent.call("log_time", hours=2)
 
     assert [entry["hours"] for entry in keito.entries()] == [0.25, 1, 2]
-    assert "PATCH" not in keito.methods
+    assert all(request.body is None for request in keito.requests if request.method == "PATCH")
     assert f"Not made: the update of entry {started['id']}" in told["message"]
     assert "A person stopped it in Keito" in told["message"]
     assert "message" not in again

@@ -124,7 +124,7 @@ async def test_an_entry_that_turns_up_after_its_session_was_discarded_is_deleted
 
     assert (discarded["queued"], discarded["discarded"]) == ([lost["id"]], [])
     assert keito.methods.count("POST") == 1
-    assert keito.sent[-1] == ("DELETE", keito.wire.entry(late))
+    assert [one for one in keito.sent if one[0] != "GET"][-1] == ("DELETE", keito.wire.entry(late))
     assert keito.entries() == []
 
 

@@ -1,11 +1,13 @@
 """What a load balancer, a proxy or a captive portal says in Keito's place."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from keito_mcp.journal import Write
+from keito_mcp.timesheet.pending import Pending
 from tests.kit import Agent, Desk, FakeClock, Keito
 
 pytestmark = pytest.mark.anyio
@@ -15,8 +17,8 @@ A_REST = timedelta(seconds=10)
 AN_HOUR = timedelta(hours=1)
 
 
-async def waiting(desk: Desk) -> list[Write]:
-    return await desk.runtime.journal.unsettled(desk.runtime.own.name)
+async def waiting(desk: Desk) -> Sequence[Write | Pending]:
+    return await desk.runtime.overview.unsettled(desk.runtime.own.name)
 
 
 async def test_a_timer_whose_stop_meets_a_page_of_404_is_stopped_later_once(
@@ -112,7 +114,7 @@ async def test_a_write_waits_no_longer_than_an_hour_however_long_keito_asks_for(
     [delivered] = await desk.deliver()
 
     assert answer["status"] == "queued"
-    assert not write.is_held
+    assert write.is_to_be_made
     assert too_early == []
     assert (delivered.waits, delivered.refused) == (None, None)
     assert len(keito.entries()) == 1
