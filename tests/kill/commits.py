@@ -46,7 +46,7 @@ if IS_OF_ROWS:
         *_of("refusal", *each("edit", (1, 2, 3, 5)), "add:2", "due:1"),
         *_of("heir", "add:1", "edit:1", "edit:2", "due:1", "sign:1", "beat:1"),
     ]
-    SYNC = steps(["edit:2"], [*each("due", range(1, 5)), *each("edit", range(1, 10)), *each("turn", range(1, 5))])
+    SYNC = steps(["edit:2"], [*each("due", range(1, 5)), *each("edit", range(1, 9)), *each("turn", range(1, 5))])
     ADOPT = steps(["adopt:1"], ["due:1", "edit:1"])
     RESTORE = steps(["edit_all:1"], ["lift:1", *each("due", (1, 2)), *each("edit", range(1, 5))])
     DISCARD = steps(["edit_all:1"], ["edit_all:2"])
