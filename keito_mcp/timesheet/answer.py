@@ -135,13 +135,17 @@ def apply(entry: Entry, step: Step, answer: Answer, now: Instant) -> Entry:
     Raises:
         TypeError: No such step has such an answer.
     """
-    if isinstance(answer, Refused) and isinstance(step, LookUp | LookUpAll):
-        # A list that Keito doesn't show tells nothing of the entry.
+    if isinstance(answer, Refused) and (isinstance(step, LookUp | LookUpAll) or _is_no_answer(step, answer)):
+        # A list that Keito doesn't show tells nothing of the entry; nor does a conflict where nothing is written.
         answer = Away(answer.why, may_have_arrived=False)
     if isinstance(answer, Away):
         return _after_silence(entry, step, answer, now)
     entry = replace(entry, failures=0, rest=None)
     return _after_write(entry, step, answer, now) if isinstance(step, Send) else _after_look(entry, step, answer, now)
+
+
+def _is_no_answer(step: Step, answer: Refused) -> bool:
+    return isinstance(step, Read) and answer.is_conflict
 
 
 def _after_look(entry: Entry, step: Step, answer: Answer, now: Instant) -> Entry:

@@ -238,6 +238,13 @@ def test_a_change_that_keito_refuses_is_settled(presence: Presence) -> None:
     assert kind(sent(entry, Refused("it is approved", is_conflict=True))) is Nothing
 
 
+def test_a_conflict_in_place_of_a_read_says_nothing_of_an_unanswered_delete() -> None:
+    entry = sent(looked(wants(there(), Presence.ABSENT), Shown(shown())), LOST)
+    entry = looked(entry, Refused("409", is_conflict=True))
+    assert kinds(aside(entry), [0, 120]) == [Wait, Read]
+    assert kind(looked(aside(entry), Gone(), 120), 120) is Nothing
+
+
 def test_an_entry_that_keito_refuses_to_show_is_settled() -> None:
     assert kind(looked(wants(there(), hours=Decimal(2)), Refused("not for you"))) is Nothing
 
