@@ -12,6 +12,7 @@ from keito_mcp import hours as decimal_hours
 from keito_mcp.clock import Instant
 from keito_mcp.journal.entry import (
     CHANGEABLE,
+    Desired,
     Entry,
     Flight,
     FlightKind,
@@ -330,8 +331,13 @@ def _left_to_person(entry: Entry, why: str) -> Entry:
     if still_runs and shown is not None and entry.desired.presence is Presence.ABSENT:
         # The timer of a discarded session is kept, as a person edited it; its work is over all the same.
         persons = entry.persons | person.edits_of_running(entry, shown)
-        return replace(left, desired=replace(entry.desired, presence=Presence.FINISHED), persons=persons, kept=why)
+        return replace(left, desired=_only_stopped(entry.desired), persons=persons, kept=why)
     return replace(left, outcome=Outcome(OutcomeKind.PERSON, why), in_flight=None)
+
+
+def _only_stopped(desired: Desired) -> Desired:
+    """Return a desired entry of which nothing is wanted any more but that it doesn't run."""
+    return replace(desired, presence=Presence.FINISHED, notes=None, is_billable=None, task_id=None, metadata=None)
 
 
 def _gone(entry: Entry) -> Entry:

@@ -15,7 +15,7 @@ from tests.support.cores import bring_to_an_end, hold_the_oldest
 pytestmark = pytest.mark.anyio
 
 A_LEASE = timedelta(seconds=60)
-NEARLY = A_LEASE - timedelta(seconds=2)
+NEARLY = A_LEASE - timedelta(seconds=6)
 
 
 async def log_while_keito_is_away(keito: Keito, agent: Agent, *notes: str) -> None:

@@ -447,8 +447,9 @@ class Model(RuleBasedStateMachine):
 
     def stopped_just_after_a_person(self, seen: int) -> None:
         """Find the timers that a person stopped, and a moment later we did, without an answer of Keito's."""
-        if not self.world.keito.wire.counts:
+        if not (self.world.keito.wire.counts and cores.IS_OF_ROWS):
             return
+        # Keito refuses to stop what a person stopped: any other answer is a fault's in place of it.
         answered = {HTTPStatus.BAD_REQUEST, HTTPStatus.CONFLICT, HTTPStatus.UNPROCESSABLE_ENTITY}
         sent = [made.path for made in self.world.keito.requests[seen:] if made.status not in answered]
         for item in self.items.values():
