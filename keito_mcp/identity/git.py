@@ -2,6 +2,7 @@
 
 import os
 import re
+import stat
 import subprocess
 import sys
 import time
@@ -101,7 +102,7 @@ def run(folder: Path, *arguments: str) -> str | None:
     """
     path = checkout.outside(str(folder), os.environ.get("PATH", os.defpath))
     program = _program(path)
-    if program is None:
+    if program is None or _would_wait(folder):
         return None
     # A host that git started (a hook) would lead git to that host's repository.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
@@ -120,6 +121,22 @@ def run(folder: Path, *arguments: str) -> str | None:
         return None
     is_usable = done.returncode == 0 and len(done.stdout) <= _LONGEST
     return done.stdout.decode("utf-8", "replace").strip() if is_usable else None
+
+
+def _would_wait(folder: Path) -> bool:
+    """Return whether git would wait for what stands in place of one of its files, such as a FIFO.
+
+    It would still wait when its caller was gone.
+    """
+    top = Path(checkout.root(str(folder)), ".git")
+    for file in (top, *(top / name for name in ("HEAD", "config", "index", "packed-refs"))):
+        try:
+            mode = file.stat().st_mode
+        except OSError:
+            continue
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            return True
+    return False
 
 
 def _program(path: list[str]) -> str | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from keito_mcp.identity.git import Repository
+from keito_mcp.identity.git import Repository, run
 
 pytestmark = [
     pytest.mark.anyio,
@@ -233,3 +233,20 @@ async def test_a_repository_that_git_itself_points_to_is_not_taken_for_the_folde
     monkeypatch.setenv("GIT_WORK_TREE", str(tmp_path / "elsewhere"))
 
     assert (await Repository(tmp_path / "here").facts())["repository"] == "here"
+
+
+@on_posix
+@pytest.mark.parametrize("file", [".git", ".git/HEAD", ".git/config", ".git/index", ".git/packed-refs"])
+def test_git_is_not_started_where_it_would_wait_for_a_fifo(
+    file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs, clone = tmp_path / "bin", tmp_path / "clone"
+    programs.mkdir()
+    (clone / file).parent.mkdir(parents=True)
+    os.mkfifo(clone / file)
+    (programs / "git").write_text("#!/bin/sh\necho started\n")
+    (programs / "git").chmod(0o755)
+    monkeypatch.setenv("PATH", str(programs))
+    assert run(clone, "rev-parse", "HEAD") is None
+    (clone / file).unlink()
+    assert run(clone, "rev-parse", "HEAD") == "started"
