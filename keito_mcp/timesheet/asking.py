@@ -80,14 +80,14 @@ async def _send(api: KeitoApi, entry: Entry, step: Send) -> Answer:
         return Shown(observed(made))
     if entry.observed is None:
         raise TypeError(f"{step} is for an entry that Keito has shown")
-    entry_id = entry.observed.entry_id
+    entry_id, near = entry.observed.entry_id, entry.observed.spent_date
     match step:
         case Stop():
-            return Shown(observed(await api.stop(entry_id, TimeEntryUpdate.model_validate(step.body))))
+            return Shown(observed(await api.stop(entry_id, TimeEntryUpdate.model_validate(step.body), near=near)))
         case Update():
-            return Shown(observed(await api.update(entry_id, TimeEntryUpdate.model_validate(step.body))))
+            return Shown(observed(await api.update(entry_id, TimeEntryUpdate.model_validate(step.body), near=near)))
         case Delete():
-            await api.delete(entry_id)
+            await api.delete(entry_id, near=near)
             return Gone()
     raise TypeError(f"{step} sends nothing")
 
