@@ -12,7 +12,6 @@ from keito_mcp.journal.entry import Desired, Entry, Flight, FlightKind, Observed
 from keito_mcp.keito.api import Traits
 from keito_mcp.timesheet.answer import Answer, Away, Found, Gone, Refused, Shown, apply, depart
 from keito_mcp.timesheet.step import (
-    TABLE,
     Create,
     Delete,
     LookUp,
@@ -240,7 +239,3 @@ def test_with_a_keito_that_answers_each_row_comes_to_rest_and_stays_there(entry:
         raise AssertionError("it never came to rest")
     later = Instant(now.wall + timedelta(days=1), now.monotonic + 86_400, "boot")
     assert type(next_step(replace(entry, is_fresh=False), later, kept)) is type(step)
-
-
-def test_the_last_row_of_the_table_fits_always() -> None:
-    assert len({row.__name__ for row in TABLE}) == len(TABLE)
